@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* Where the kernel keeps what we read, and how we may read it. Every difference between kernels
+ * has its place here.
+ *
+ * Offsets come as -D flags, read from the running kernel's BTF by probe/offsets.py. Without BTF
+ * (THREADTRACE_KERNEL_HEADERS), the compiler takes them from the kernel's headers. */
+#ifndef THREADTRACE_LAYOUT_H
+#define THREADTRACE_LAYOUT_H
+
+#ifdef THREADTRACE_KERNEL_HEADERS
+#include <linux/cgroup.h>
+#include <linux/kernfs.h>
+#include <linux/sched.h>
+#define TASK_FLAGS offsetof(struct task_struct, flags)
+#define TASK_TGID offsetof(struct task_struct, tgid)
+#define TASK_PID offsetof(struct task_struct, pid)
+#define TASK_COMM offsetof(struct task_struct, comm)
+#define TASK_CGROUPS offsetof(struct task_struct, cgroups)
+#define TASK_GROUP_LEADER offsetof(struct task_struct, group_leader)
+#define TASK_START_BOOTTIME offsetof(struct task_struct, start_boottime)
+#define CSS_SET_PIDS offsetof(struct css_set, subsys[pids_cgrp_id])
+#define CSS_CGROUP offsetof(struct cgroup_subsys_state, cgroup)
+#define CGROUP_KN offsetof(struct cgroup, kn)
+#define CGROUP_ROOT offsetof(struct cgroup, root)
+#define CGROUP_ROOT_HIERARCHY_ID offsetof(struct cgroup_root, hierarchy_id)
+#define KERNFS_NODE_ID offsetof(struct kernfs_node, id)
+#else
+#define TASK_COMM_LEN 16
+#define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
+#define CLONE_THREAD 0x00010000 /* include/uapi/linux/sched.h */
+#endif
+
+/* A member, read by a helper that checks the address: works in every program type. */
+#define PEEK(type, base, offset)                                                                   \
+	({                                                                                         \
+		type value_ = 0;                                                                   \
+		bpf_probe_read_kernel(&value_, sizeof(value_), (void *)(base) + (offset));         \
+		value_;                                                                            \
+	})
+
+/* A member of an argument that the verifier knows by its BTF type: a plain load, a tenth of the
+ * cost. Programs attached as BTF raw tracepoints only. */
+#ifdef THREADTRACE_TYPED_ARGUMENTS
+#define MEMBER(type, base, offset) (*(volatile type *)((void *)(base) + (offset)))
+#else
+#define MEMBER(type, base, offset) PEEK(type, base, offset)
+#endif
+
+/* The arguments of a raw tracepoint, typed or not. */
+struct tracepoint_arguments {
+	u64 argument[4];
+};
+
+/* Id of the cgroup, in the pids hierarchy, of a task whose pointer the verifier knows.
+ * Not bpf_get_current_cgroup_id(): that is the version 2 hierarchy, where pids may not be, and
+ * the caller, which CLONE_INTO_CGROUP makes differ from the child. */
+static __always_inline u64 cgroup_id_of_argument(void *task)
+{
+	void *css_set = MEMBER(void *, task, TASK_CGROUPS);
+	void *css = MEMBER(void *, css_set, CSS_SET_PIDS);
+	void *cgroup = MEMBER(void *, css, CSS_CGROUP);
+	void *kernfs_node = MEMBER(void *, cgroup, CGROUP_KN);
+
+	return MEMBER(u64, kernfs_node, KERNFS_NODE_ID);
+}
+
+/* The same for any other pointer to a task. */
+static __always_inline u64 cgroup_id_of(void *task)
+{
+	void *css_set = PEEK(void *, task, TASK_CGROUPS);
+	void *css = PEEK(void *, css_set, CSS_SET_PIDS);
+	void *cgroup = PEEK(void *, css, CSS_CGROUP);
+	void *kernfs_node = PEEK(void *, cgroup, CGROUP_KN);
+
+	return PEEK(u64, kernfs_node, KERNFS_NODE_ID);
+}
+
+#endif

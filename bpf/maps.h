@@ -1,0 +1,46 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+/* The maps: all preallocated (an allocation inside a tracing program can fail, and kernels before
+ * 6.1 warn about it), so a map's size is its memory, and a full one is counted, never silent. */
+#ifndef THREADTRACE_MAPS_H
+#define THREADTRACE_MAPS_H
+
+#include "records.h"
+
+/* Counts per cgroup. 16,384 by default: a full Kubernetes node has some thousand cgroups, and the
+ * agent removes the entry of a cgroup that is gone. Memory: entries x (32 B x CPUs + 64 B).
+ * Full: the event goes to `unattributed` and is counted as NODE_LOST_CGROUP_COUNTS. */
+BPF_TABLE("percpu_hash", u64, struct cgroup_counts, cgroups, MAX_CGROUPS);
+
+/* What no longer found room in `cgroups`: the node's totals stay exact. */
+BPF_TABLE("percpu_array", u32, struct cgroup_counts, unattributed, 1);
+
+/* Refused clones per cgroup and errno. As many as cgroups, since a cgroup is rarely refused for
+ * more than one errno. Full: counted as NODE_LOST_REFUSAL_COUNTS. */
+BPF_TABLE("percpu_hash", struct refusal_key, u64, refusals, MAX_CGROUPS);
+
+/* Creations per process. Not per CPU: the threads of one process are the only writers of an entry,
+ * so atomic additions rarely meet, and the map costs the same 2.3 MB on 2 CPUs and on 256. Only
+ * processes that create are in it, and the dead leave (see forget_process). Full: the cgroup's
+ * count is still exact, the process's is counted as NODE_LOST_PROCESS_COUNTS. */
+BPF_TABLE("hash", struct process_key, struct process_counts, processes, MAX_PROCESSES);
+
+/* enum node_counter. */
+BPF_TABLE("percpu_array", u32, u64, node, NODE_COUNTERS);
+
+/* Scratch space: a cgroup_record is larger than a program's stack. */
+BPF_TABLE("percpu_array", u32, struct cgroup_record, record_scratch, 1);
+
+/* Cgroups that come and go. 512 KiB hold about 3,000 records of usual length, and the agent is
+ * woken for each. Full: counted as NODE_LOST_CGROUP_RECORDS, and the agent finds the path through
+ * the file system. */
+BPF_RINGBUF_OUTPUT(records, 128);
+
+static __always_inline void count_on_node(u32 counter)
+{
+	u64 *value = node.lookup(&counter);
+
+	if (value)
+		*value += 1;
+}
+
+#endif

@@ -1,0 +1,240 @@
+"""The agent: its start-up, the only time when it may start a process, and its main loop."""
+
+from __future__ import annotations
+
+import os
+import resource
+import select
+import signal
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Protocol
+
+from threadtrace.identity.runtimes import RuntimeFiles
+from threadtrace.identity.workloads import Directory
+from threadtrace.model.snapshot import Snapshot, StartedWorkload
+from threadtrace.node.cgroups import CgroupTree
+from threadtrace.node.hierarchy import (
+    PidsHierarchy,
+    enter_host_cgroup_namespace,
+    find_pids_hierarchy,
+)
+from threadtrace.node.limits import read_node_limits
+from threadtrace.node.processes import ProcessTable
+from threadtrace.pipeline import Clock, Pipeline
+from threadtrace.probe.loader import (
+    DEFAULT_MAX_CGROUPS,
+    LoadedPrograms,
+    Loader,
+    LoaderOptions,
+)
+from threadtrace.probe.records import KERNEL_CGROUP_ID
+from threadtrace.probe.source import LiveSource
+
+# For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
+_RESERVED_DESCRIPTORS = 256
+_BASELINE_SWEEP_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentOptions:
+    """What a user may choose about counting."""
+
+    max_cgroups: int = DEFAULT_MAX_CGROUPS
+    host_root: Path = Path("/")
+    """Where the node's root directory is mounted: the runtimes' files are read below it."""
+
+
+class Agent:
+    """A running agent: programs attached, baseline taken."""
+
+    def __init__(
+        self, source: LiveSource, pipeline: Pipeline, loaded: LoadedPrograms, mode: PidsHierarchy
+    ) -> None:
+        """See ``start_agent``."""
+        self.source = source
+        self.pipeline = pipeline
+        self.loaded = loaded
+        self.hierarchy = mode
+
+    def details(self) -> dict[str, Any]:
+        """What ``threadtrace.started`` carries: how this agent counts, and what it cannot."""
+        limits = read_node_limits()
+        facts = self.loaded.facts
+        return {
+            "kernel_release": facts["kernel_release"],
+            "cgroup_mode": self.hierarchy.mode,
+            "pids_cgroup_version": self.hierarchy.version,
+            "hooks": [_without_none(hook) for hook in self.loaded.hooks],
+            "missing": [*self.loaded.missing, *_blind_spots(self.hierarchy, facts)],
+            "tracefs_mounted_privately": self.loaded.tracefs_mounted_privately,
+            "node": _without_none(
+                {
+                    "tasks_count": limits.tasks_count,
+                    "pid_max_limit": limits.pid_max,
+                    "pid_max_usable_limit": limits.pid_max_usable,
+                    "threads_max_limit": limits.threads_max,
+                }
+            ),
+        }
+
+
+@contextmanager
+def start_agent(options: AgentOptions) -> Iterator[Agent]:
+    """Attach the programs and take the baseline; detaches at the end.
+
+    While the loader process compiles, the agent reads the cgroup tree and the processes.
+
+    Raises:
+        ThreadtraceError: with the remedy.
+    """
+    enter_host_cgroup_namespace()
+    hierarchy = find_pids_hierarchy()
+    loader_options = LoaderOptions(hierarchy.hierarchy_id, options.max_cgroups)
+    with Loader(loader_options) as loader:
+        tree = CgroupTree(hierarchy, _lift_descriptor_limit() - _RESERVED_DESCRIPTORS)
+        tree.scan()
+        processes = ProcessTable(hierarchy.version, tree.id_of_path, KERNEL_CGROUP_ID)
+        processes.sweep(_BASELINE_SWEEP_SECONDS)
+        loaded = loader.result()
+    source = LiveSource(loaded)
+    try:
+        directory = Directory(RuntimeFiles(options.host_root))
+        pipeline = Pipeline(source, tree, processes, directory, Clock())
+        yield Agent(source, pipeline, loaded, hierarchy)
+    finally:
+        source.close()
+        tree.close()
+
+
+class Output(Protocol):
+    """Something that shows or sends what the agent finds."""
+
+    def on_workloads(self, started: list[StartedWorkload]) -> None:
+        """Workloads appeared."""
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """A tick."""
+
+
+class StopSignal:
+    """Waits for SIGINT, SIGTERM and SIGHUP, so that they end the loop between two ticks."""
+
+    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._read_fd, self._write_fd = -1, -1
+        self._previous: dict[int, Any] = {}
+
+    def __enter__(self) -> StopSignal:
+        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
+        for number in self._SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                self._previous[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+        signal.set_wakeup_fd(-1)
+        os.close(self._read_fd)
+        os.close(self._write_fd)
+
+    def fileno(self) -> int:
+        """A descriptor that is readable once a signal came."""
+        return self._read_fd
+
+    def is_set(self) -> bool:
+        """Whether the agent was told to end."""
+        return self.number is not None
+
+    @property
+    def exit_code(self) -> int:
+        """As shells tell of a process that a signal ended; 0 without a signal."""
+        return 0 if self.number is None else 128 + self.number
+
+    def _stop(self, number: int, _frame: FrameType | None) -> None:
+        self.number = self.number or number
+
+
+def run(
+    agent: Agent,
+    output: Output,
+    stop: StopSignal,
+    interval_seconds: float,
+    duration_seconds: float | None,
+    clock: Callable[[], float] = time.monotonic,
+) -> None:
+    """Tick until told to stop or the duration is over; the last, shorter interval is told too.
+
+    The first tick comes at once: it shows what was there before the start. A tick that is late
+    is not made up for: the next one covers the longer interval, whose length the snapshot tells.
+    """
+    poller = select.poll()
+    poller.register(agent.source.fileno(), select.POLLIN)
+    poller.register(stop.fileno(), select.POLLIN)
+    now = clock()
+    end = None if duration_seconds is None else now + duration_seconds
+    due = now
+    while not stop.is_set() and (end is None or now < end):
+        if now >= due:
+            _tick(agent, output)
+            due += interval_seconds * (1 + int((clock() - due) / interval_seconds))
+        wake = due if end is None else min(due, end)
+        poller.poll(max(0.0, wake - clock()) * 1000)
+        started = agent.pipeline.handle_records()
+        if started:
+            output.on_workloads(started)
+        now = clock()
+    _tick(agent, output)
+
+
+def _tick(agent: Agent, output: Output) -> None:
+    started = agent.pipeline.handle_records()
+    if started:
+        output.on_workloads(started)
+    output.on_snapshot(agent.pipeline.tick())
+
+
+def _lift_descriptor_limit() -> int:
+    """Raise the soft limit of open descriptors to the hard one; the limit that holds now."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard
+
+
+def _blind_spots(hierarchy: PidsHierarchy, facts: dict[str, Any]) -> list[dict[str, str]]:
+    """What this process cannot see from where it runs."""
+    spots = []
+    if not hierarchy.is_whole:
+        spots.append(
+            {
+                "what": "the whole cgroup hierarchy",
+                "effect": "cgroups outside this container have no path and no present count",
+                "remedy": "mount the host's /sys/fs/cgroup, or run with hostPID: true",
+            }
+        )
+    if facts["in_initial_pid_namespace"] is False:
+        spots.append(
+            {
+                "what": "the node's PID namespace",
+                "effect": "processes of other containers have no name and no number of threads",
+                "remedy": "run with hostPID: true",
+            }
+        )
+    return spots
+
+
+def _without_none(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,41 @@
+"""``threadtrace doctor``: what works here, what does not, and what mends it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from threadtrace.cli.options import host_root_option, max_cgroups_option
+
+_MARKS = {"ok": ("ok", "green"), "limited": ("limited", "yellow"), "missing": ("MISSING", "red")}
+
+
+@click.command()
+@max_cgroups_option
+@host_root_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
+def doctor(max_cgroups: int, host_root: Path, as_json: bool) -> int:
+    """Tell what works on this host, what does not, and the command that mends it.
+
+    Exit code 0 when the live view will work, 69 when it will not.
+    """
+    import orjson
+
+    from threadtrace.agent import AgentOptions
+    from threadtrace.doctor import State, examine
+
+    checks = examine(AgentOptions(max_cgroups, host_root))
+    works = all(check.state is not State.MISSING for check in checks)
+    if as_json:
+        report = {"is_working": works, "checks": checks}
+        click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
+    else:
+        for check in checks:
+            mark, colour = _MARKS[check.state.value]
+            click.echo(f"{click.style(f'{mark:8}', fg=colour)}{check.name:17}{check.detail}")
+            if check.remedy:
+                click.echo(f"{'':8}{'':17}-> {check.remedy}")
+        click.echo("The live view will work." if works else "The live view will not work.")
+    return os.EX_OK if works else os.EX_UNAVAILABLE

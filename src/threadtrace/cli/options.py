@@ -1,0 +1,46 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+_MAX_CGROUPS_LIMIT = 1 << 20
+
+interval_option = click.option(
+    "--interval",
+    "interval_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0.05, max=86400),
+    default=1.0,
+    show_default=True,
+    help="Time between two samples.",
+)
+max_cgroups_option = click.option(
+    "--max-cgroups",
+    metavar="N",
+    type=click.IntRange(min=1, max=_MAX_CGROUPS_LIMIT),
+    default=16384,
+    show_default=True,
+    help="Room for that many cgroups at a time (64 bytes and 32 more a CPU for each). What finds "
+    "none is counted and reported as a loss.",
+)
+host_root_option = click.option(
+    "--host-root",
+    metavar="DIR",
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+    default="/",
+    show_default=True,
+    envvar="THREADTRACE_HOST_ROOT",
+    show_envvar=True,
+    help="Where the node's root directory is mounted: names of containers are read below it.",
+)
+
+
+def counting_options(command: Any) -> Any:
+    """The options of every command that counts."""
+    for option in (host_root_option, max_cgroups_option, interval_option):
+        command = option(command)
+    return command

@@ -1,0 +1,68 @@
+"""``threadtrace stream``: events as JSON lines."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import click
+
+from threadtrace.cli.options import counting_options
+
+
+@click.command()
+@counting_options
+@click.option(
+    "--duration",
+    "duration_seconds",
+    metavar="SECONDS",
+    type=click.FloatRange(min=0, min_open=True),
+    help="End after that long; without it, run until a signal comes.",
+)
+@click.option(
+    "--output",
+    metavar="-|FILE",
+    default="-",
+    show_default=True,
+    help="Standard output, or a file to append to.",
+)
+@click.option("--all", "include_idle", is_flag=True, help="Also workloads without any activity.")
+def stream(
+    interval_seconds: float,
+    max_cgroups: int,
+    host_root: Path,
+    duration_seconds: float | None,
+    output: str,
+    include_idle: bool,
+) -> int:
+    """Write one JSON event a line.
+
+    What is there at the start comes at once; then, each interval, what happened, by workload. The
+    events are described in docs/events.md, and by a JSON Schema. The end, by a signal or by
+    --duration, is a tick too: nothing counted is left out.
+    """
+    from threadtrace.agent import AgentOptions, StopSignal, run, start_agent
+    from threadtrace.errors import OutputError
+    from threadtrace.output.events import EventWriter
+    from threadtrace.output.sink import LineSink
+    from threadtrace.output.stream import EventStream
+
+    if "://" in output or output.startswith("unix:"):
+        raise click.BadParameter(
+            "sockets cannot be written to yet: use - and pipe it", param_hint="--output"
+        )
+    with StopSignal() as stop:
+        sink = LineSink.open(output, stop.is_set)
+        with start_agent(AgentOptions(max_cgroups, host_root)) as agent:
+            events = EventStream(EventWriter(), sink, include_idle)
+            events.on_start(
+                time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds}
+            )
+            run(agent, events, stop, interval_seconds, duration_seconds)
+    if sink.total_lost:
+        raise OutputError(
+            f"{sink.total_lost:,} events could not be written to {output}: free some room, or "
+            "choose another --output"
+        )
+    return stop.exit_code or os.EX_OK

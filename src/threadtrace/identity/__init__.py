@@ -1,0 +1,1 @@
+"""Who a cgroup belongs to: container, pod, unit."""

@@ -1,0 +1,192 @@
+"""Cumulative counts by cgroup become counts of an interval by workload. Pure.
+
+What grows: one ``Account`` a workload and one entry a cgroup, until they are closed.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+from threadtrace.model.snapshot import Totals, WorkloadSnapshot
+from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
+from threadtrace.probe.source import Counters
+
+_ZERO = Counts(0, 0, 0, 0)
+
+# Growth is averaged so that a shell that forks and reaps does not jump about in the view, while a
+# leak shows within two ticks of a second.
+_GROWTH_SECONDS = 3.0
+_NO_GROWTH_PER_SECOND = 0.05
+
+
+@dataclass(slots=True, eq=False)
+class Account:
+    """One workload's counts."""
+
+    key: str
+    cgroup_ids: set[int] = field(default_factory=set)
+    tasks: int = 0
+    tasks_peak: int = 0
+    threads_created: int = 0
+    processes_created: int = 0
+    exited: int = 0
+    refused: dict[int, int] = field(default_factory=dict)
+    """By errno. Like the three above: of the interval."""
+    life: Totals = Totals()
+    """Of all intervals that are over."""
+    growth_per_second: float = 0.0
+    """By how much the number of tasks has changed lately, averaged."""
+    is_stale: bool = True
+    """Whether the snapshot no longer shows what is here."""
+    snapshot: WorkloadSnapshot | None = None
+    _tasks_before: int | None = None
+
+    def follow_growth(self, interval_seconds: float) -> bool:
+        """Renew the average after an interval; whether there is anything left to follow.
+
+        The first call only notes how many tasks there are: the baseline is no growth.
+        """
+        before, self._tasks_before = self._tasks_before, self.tasks
+        if before is None or interval_seconds <= 0:
+            return False
+        weight = 1 - math.exp(-interval_seconds / _GROWTH_SECONDS)
+        change_per_second = (self.tasks - before) / interval_seconds
+        growth = self.growth_per_second + weight * (change_per_second - self.growth_per_second)
+        self.growth_per_second = growth if abs(growth) > _NO_GROWTH_PER_SECOND else 0.0
+        self.is_stale = self.is_stale or bool(growth)
+        return bool(self.growth_per_second)
+
+    def interval(self) -> Totals:
+        """What was counted since ``begin_interval``."""
+        return Totals(
+            self.threads_created,
+            self.processes_created,
+            self.exited,
+            sum(self.refused.values()) if self.refused else 0,
+        )
+
+    def begin_interval(self) -> None:
+        """Add the interval to the life and start the next."""
+        counts = self.interval()
+        if any(counts):
+            self.life = Totals(*map(sum, zip(self.life, counts)))
+            self.threads_created = self.processes_created = self.exited = 0
+            self.refused = {}
+            self.is_stale = True  # the next snapshot shows zeros
+
+
+class Accounts:
+    """All workloads' counts."""
+
+    def __init__(self) -> None:
+        self._by_key: dict[str, Account] = {}
+        self._by_cgroup: dict[int, Account] = {}
+        self._last_counts: dict[int, Counts] = {}
+        self._last_refusals: dict[tuple[int, int], int] = {}
+        self._last_processes: dict[ProcessKey, ProcessCounts] = {}
+        self._last_unattributed = _ZERO
+        self._last_lost: dict[str, int] = {}
+
+    def __iter__(self) -> Iterator[Account]:
+        return iter(self._by_key.values())
+
+    def account(self, key: str) -> Account:
+        """The account of that workload."""
+        return self._by_key[key]
+
+    def account_of_cgroup(self, cgroup_id: int) -> Account | None:
+        """The account that a cgroup's counts go to; None when it was not assigned."""
+        return self._by_cgroup.get(cgroup_id)
+
+    def assign(self, cgroup_id: int, key: str) -> Account:
+        """Let a cgroup's counts go to that workload, whose account is opened if need be."""
+        account = self._by_key.get(key)
+        if account is None:
+            account = self._by_key[key] = Account(key)
+        account.cgroup_ids.add(cgroup_id)
+        self._by_cgroup[cgroup_id] = account
+        return account
+
+    def unassigned(self, counters: Counters) -> list[int]:
+        """Cgroups with counts that belong to no workload yet."""
+        counted = counters.cgroups.keys() | {cgroup_id for cgroup_id, _ in counters.refusals}
+        return [cgroup_id for cgroup_id in counted if cgroup_id not in self._by_cgroup]
+
+    def count(self, counters: Counters) -> set[int]:
+        """Add what happened since the last call; the cgroups in which anything did."""
+        active = set()
+        last = self._last_counts
+        for cgroup_id, counts in counters.cgroups.items():
+            before = last.get(cgroup_id, _ZERO)
+            if counts != before:
+                active.add(cgroup_id)
+                account = self._by_cgroup[cgroup_id]
+                account.threads_created += counts[0] - before[0]
+                account.processes_created += counts[1] - before[1]
+                account.exited += counts[2] - before[2] + counts[3] - before[3]
+                account.is_stale = True
+        for key, count in counters.refusals.items():
+            change = count - self._last_refusals.get(key, 0)
+            if change:
+                cgroup_id, error = key
+                active.add(cgroup_id)
+                account = self._by_cgroup[cgroup_id]
+                account.refused[error] = account.refused.get(error, 0) + change
+                account.is_stale = True
+        self._last_counts = counters.cgroups
+        self._last_refusals = counters.refusals
+        return active
+
+    def count_processes(self, counters: Counters) -> dict[ProcessKey, int]:
+        """How many tasks each process created since the last call, where it did."""
+        created = {}
+        for key, counts in counters.processes.items():
+            before = self._last_processes.get(key)
+            change = counts.threads_created + counts.processes_created
+            # Another start time: the PID was given to a new process, which began at zero.
+            if before is not None and before.start_boottime_ns == counts.start_boottime_ns:
+                change -= before.threads_created + before.processes_created
+            if change > 0:
+                created[key] = change
+        self._last_processes = counters.processes
+        return created
+
+    def count_unattributed(self, counters: Counters) -> Totals:
+        """What found the map of cgroups full since the last call."""
+        now, before = counters.unattributed, self._last_unattributed
+        self._last_unattributed = now
+        change = [one - other for one, other in zip(now, before)]
+        return Totals(change[0], change[1], change[2] + change[3])
+
+    def count_losses(self, lost: Mapping[str, int]) -> dict[str, int]:
+        """What was lost since the last call, by place."""
+        changes = {where: count - self._last_lost.get(where, 0) for where, count in lost.items()}
+        self._last_lost = dict(lost)
+        return {where: change for where, change in changes.items() if change}
+
+    def add_tasks(self, cgroup_id: int, change: int) -> Account | None:
+        """Tasks came to a cgroup or left it; the account concerned."""
+        account = self._by_cgroup.get(cgroup_id)
+        if account is not None and change:
+            account.tasks += change
+            account.is_stale = True
+        return account
+
+    def close_cgroup(self, cgroup_id: int) -> Account | None:
+        """A cgroup is gone; its account if that was the workload's last one."""
+        for error in self.refusal_errors(cgroup_id):
+            del self._last_refusals[cgroup_id, error]
+        self._last_counts.pop(cgroup_id, None)
+        account = self._by_cgroup.pop(cgroup_id, None)
+        if account is None:
+            return None
+        account.cgroup_ids.discard(cgroup_id)
+        if account.cgroup_ids:
+            return None
+        return self._by_key.pop(account.key)
+
+    def refusal_errors(self, cgroup_id: int) -> list[int]:
+        """The errors with which clones were refused in a cgroup so far."""
+        return [error for owner, error in self._last_refusals if owner == cgroup_id]

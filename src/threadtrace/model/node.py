@@ -1,0 +1,27 @@
+"""How close the node itself is to a limit. Pure."""
+
+from __future__ import annotations
+
+from threadtrace.model.snapshot import NodeSnapshot, Totals
+from threadtrace.node.limits import NodeLimits
+
+
+def node_snapshot(limits: NodeLimits, counts: Totals, interval_seconds: float) -> NodeSnapshot:
+    """Join the node's limits with what was counted; the nearest limit is the one most used."""
+    candidates = {"pid_max": limits.pid_max_usable, "threads_max": limits.threads_max}
+    used = {
+        name: limits.tasks_count / limit
+        for name, limit in candidates.items()
+        if limits.tasks_count is not None and limit is not None and limit > 0
+    }
+    nearest = max(used, key=lambda name: used[name], default=None)
+    return NodeSnapshot(
+        interval_seconds=interval_seconds,
+        counts=counts,
+        tasks=limits.tasks_count,
+        pid_max=limits.pid_max,
+        pid_max_usable=limits.pid_max_usable,
+        threads_max=limits.threads_max,
+        nearest_limit=nearest,
+        used_ratio=None if nearest is None else used[nearest],
+    )

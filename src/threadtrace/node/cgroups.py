@@ -1,0 +1,298 @@
+"""The cgroups of the pids hierarchy: id and path, and how many tasks each holds.
+
+What grows: one ``Cgroup`` (about 1 KB with its path) for each cgroup that exists, and one open
+descriptor for each that was active in the last minute, up to a bound; both leave with the cgroup.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from threadtrace.node.hierarchy import PidsHierarchy
+
+ROOT_PATH = "/"
+
+_FILEID_KERNFS = 0xFE  # include/linux/exportfs.h
+_NUMBER_BYTES = 32
+
+# How much of the tree is read again each time though nothing was counted in it: a limit may have
+# been changed, or a task moved where the kernel's move hook is not attached.
+_REFRESH_SHARE = 10
+
+
+@dataclass(slots=True, eq=False)
+class Cgroup:
+    """One cgroup that exists, or has just gone."""
+
+    id: int
+    path: str
+    parent: Cgroup | None
+    tasks: int = 0
+    """Of itself and everything below: the controller's own counter."""
+    limit: int | None = None
+    """Its own pids.max; None when there is none."""
+    fd: int = -1
+    """Of its pids.current while it is active, -1 otherwise."""
+    last_active: int = 0
+    """Number of the refresh that last found it active."""
+    children: int = field(default=0, repr=False)
+
+
+class CgroupGone(LookupError):
+    """No cgroup has that id any more."""
+
+
+class _FileHandle(ctypes.Structure):
+    _fields_ = [
+        ("handle_bytes", ctypes.c_uint32),
+        ("handle_type", ctypes.c_int32),
+        ("id", ctypes.c_uint64),
+    ]
+
+
+class CgroupTree:
+    """All cgroups known, by id and by path."""
+
+    def __init__(self, hierarchy: PidsHierarchy, max_descriptors: int = 0) -> None:
+        """Empty but for the root.
+
+        Args:
+            hierarchy: which, and where it is mounted.
+            max_descriptors: how many cgroups may keep their counter open between two readings,
+                which makes a reading six times as fast.
+
+        Raises:
+            OSError: the mount point cannot be opened.
+        """
+        self._mount_point = hierarchy.mount_point
+        self._mount_fd = os.open(self._mount_point or "/", os.O_RDONLY | os.O_DIRECTORY)
+        self._libc = ctypes.CDLL(None, use_errno=True)
+        self._max_descriptors = max_descriptors
+        self._open_descriptors = 0
+        self._refreshes = 0
+        self._round: Iterator[Cgroup] = iter(())
+        self._vanished: list[Cgroup] = []
+        self.root = Cgroup(os.fstat(self._mount_fd).st_ino, ROOT_PATH, None)
+        self._by_id = {self.root.id: self.root}
+        self._by_path = {ROOT_PATH: self.root}
+
+    def close(self) -> None:
+        """Give all descriptors back."""
+        for cgroup in self._by_id.values():
+            self._close(cgroup)
+        os.close(self._mount_fd)
+
+    def __len__(self) -> int:
+        return len(self._by_id)
+
+    def __iter__(self) -> Iterator[Cgroup]:
+        return iter(self._by_id.values())
+
+    def scan(self) -> list[Cgroup]:
+        """Walk the whole hierarchy; the cgroups that were not known."""
+        known = len(self._by_id)
+        added = []
+        pending = [self.root]
+        while pending:
+            parent = pending.pop()
+            for name, inode in self._directories(parent.path):
+                path = f"{parent.path.rstrip('/')}/{name}"
+                child = self._by_id.get(inode)
+                if child is None:
+                    child = self._insert(inode, path, parent)
+                    added.append(child)
+                pending.append(child)
+        assert len(self._by_id) == known + len(added)
+        return added
+
+    def find(self, cgroup_id: int) -> Cgroup | None:
+        """The cgroup with that id, if it is known."""
+        return self._by_id.get(cgroup_id)
+
+    def id_of_path(self, path: str) -> int | None:
+        """The id of the cgroup with that path, looked up where it is not known yet."""
+        cgroup = self._by_path.get(path) or self._add_by_path(path)
+        return None if cgroup is None else cgroup.id
+
+    def add(self, cgroup_id: int, path: str) -> Cgroup:
+        """Note a cgroup whose path is told; it may be gone already."""
+        known = self._by_id.get(cgroup_id)
+        if known is not None:
+            return known
+        parent_path = path.rpartition("/")[0] or ROOT_PATH
+        parent = self._by_path.get(parent_path)
+        if parent is None:
+            parent = self._add_by_path(parent_path)
+        return self._insert(cgroup_id, path, parent or self.root)
+
+    def locate(self, cgroup_id: int) -> Cgroup | None:
+        """Find the path of an id that nobody told, and note it.
+
+        open_by_handle_at needs CAP_DAC_READ_SEARCH; without it the hierarchy is walked. None: it
+        exists, or may exist, where this process cannot see it.
+
+        Raises:
+            CgroupGone: it has been removed.
+        """
+        handle = _FileHandle(8, _FILEID_KERNFS, cgroup_id)
+        fd = self._libc.open_by_handle_at(
+            self._mount_fd, ctypes.byref(handle), os.O_RDONLY | os.O_CLOEXEC
+        )
+        if fd < 0:
+            if ctypes.get_errno() == errno.ESTALE:
+                raise CgroupGone(cgroup_id)
+            self.scan()
+            return self._by_id.get(cgroup_id)
+        try:
+            full = os.readlink(f"/proc/self/fd/{fd}")
+        finally:
+            os.close(fd)
+        if full.endswith(" (deleted)"):
+            raise CgroupGone(cgroup_id)
+        if not full.startswith(self._mount_point):
+            return None
+        return self.add(cgroup_id, full[len(self._mount_point) :] or ROOT_PATH)
+
+    def rename(self, cgroup_id: int, path: str) -> None:
+        """Note a new path (version 1 only), for the cgroup and all below it."""
+        renamed = self._by_id.get(cgroup_id)
+        if renamed is None:
+            return
+        old = renamed.path
+        for cgroup in list(self._by_id.values()):
+            if cgroup is renamed or cgroup.path.startswith(old + "/"):
+                del self._by_path[cgroup.path]
+                cgroup.path = path + cgroup.path[len(old) :]
+                self._by_path[cgroup.path] = cgroup
+                self._close(cgroup)
+
+    def remove(self, cgroup: Cgroup) -> None:
+        """Forget a cgroup that is gone. Its tasks must have been taken off first (refresh)."""
+        self._close(cgroup)
+        self._by_id.pop(cgroup.id, None)
+        if self._by_path.get(cgroup.path) is cgroup:
+            del self._by_path[cgroup.path]
+        if cgroup.parent is not None:
+            cgroup.parent.children -= 1
+
+    def refresh(self, active: set[Cgroup], everything: bool = False) -> dict[Cgroup, int]:
+        """Read the counters of what changed; by how much each cgroup's own tasks changed.
+
+        Own tasks are those in the cgroup itself: the controller's counter less its children's.
+
+        Args:
+            active: cgroups in which something was counted; their ancestors are read too.
+            everything: read all; otherwise a tenth of the tree is read besides, in turn.
+        """
+        self._refreshes += 1
+        due = set(active)
+        for cgroup in active:
+            cgroup.last_active = self._refreshes
+            parent = cgroup.parent
+            while parent is not None and parent not in due:
+                due.add(parent)
+                parent = parent.parent
+        due.update(self._by_id.values() if everything else self._next_share())
+        due.discard(self.root)
+        changes: dict[Cgroup, int] = {}
+        for cgroup in due:
+            self.set_tasks(cgroup, self._read_tasks(cgroup), changes)
+        return changes
+
+    def set_tasks(self, cgroup: Cgroup, tasks: int, changes: dict[Cgroup, int]) -> None:
+        """Note a reading: it adds to the cgroup's own tasks and takes from its parent's."""
+        change = tasks - cgroup.tasks
+        if not change:
+            return
+        cgroup.tasks = tasks
+        changes[cgroup] = changes.get(cgroup, 0) + change
+        if cgroup.parent is not None:
+            changes[cgroup.parent] = changes.get(cgroup.parent, 0) - change
+
+    def take_vanished(self) -> list[Cgroup]:
+        """Cgroups that readings since the last call found gone; each may be named twice."""
+        vanished, self._vanished = self._vanished, []
+        return vanished
+
+    def _next_share(self) -> Iterator[Cgroup]:
+        """A tenth of the tree, limits included, and the descriptors of those idle are closed."""
+        for _ in range(len(self._by_id) // _REFRESH_SHARE + 1):
+            cgroup = next(self._round, None)
+            if cgroup is None:
+                self._round = iter(list(self._by_id.values()))
+                return
+            if cgroup.id in self._by_id:
+                self._read_limit(cgroup)
+                if self._refreshes - cgroup.last_active > 6 * _REFRESH_SHARE:
+                    self._close(cgroup)
+                yield cgroup
+
+    def _add_by_path(self, path: str) -> Cgroup | None:
+        try:
+            inode = os.stat(self._mount_point + path).st_ino
+        except OSError:
+            return None
+        return self.add(inode, path)
+
+    def _insert(self, cgroup_id: int, path: str, parent: Cgroup) -> Cgroup:
+        cgroup = Cgroup(cgroup_id, path, parent)
+        parent.children += 1
+        self._by_id[cgroup_id] = cgroup
+        self._by_path[path] = cgroup
+        self._read_limit(cgroup)
+        return cgroup
+
+    def _directories(self, path: str) -> list[tuple[str, int]]:
+        try:
+            with os.scandir(self._mount_point + path) as entries:
+                return [
+                    (entry.name, entry.inode())
+                    for entry in entries
+                    if entry.is_dir(follow_symlinks=False)
+                ]
+        except OSError:
+            return []
+
+    def _read_tasks(self, cgroup: Cgroup) -> int:
+        """0 once it is gone: nothing can be in it then."""
+        if cgroup.fd >= 0:
+            try:
+                return int(os.pread(cgroup.fd, _NUMBER_BYTES, 0))
+            except OSError:  # ENODEV: removed
+                self._close(cgroup)
+                self._vanished.append(cgroup)
+                return 0
+        try:
+            fd = os.open(f"{self._mount_point}{cgroup.path}/pids.current", os.O_RDONLY)
+        except OSError:
+            self._vanished.append(cgroup)
+            return 0
+        try:
+            tasks = int(os.read(fd, _NUMBER_BYTES))
+        except OSError:
+            tasks = 0
+        recently = cgroup.last_active and self._refreshes - cgroup.last_active < _REFRESH_SHARE
+        if recently and self._open_descriptors < self._max_descriptors:
+            cgroup.fd = fd
+            self._open_descriptors += 1
+        else:
+            os.close(fd)
+        return tasks
+
+    def _read_limit(self, cgroup: Cgroup) -> None:
+        try:
+            with open(f"{self._mount_point}{cgroup.path}/pids.max", "rb", buffering=0) as file:
+                text = file.read(_NUMBER_BYTES).strip()
+        except OSError:
+            return
+        cgroup.limit = int(text) if text.isdigit() else None
+
+    def _close(self, cgroup: Cgroup) -> None:
+        if cgroup.fd >= 0:
+            os.close(cgroup.fd)
+            cgroup.fd = -1
+            self._open_descriptors -= 1

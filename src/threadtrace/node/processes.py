@@ -1,0 +1,195 @@
+"""The processes that hold tasks, by cgroup: who they are and how many threads each has.
+
+The kernel's own counts name the processes that create. Those that merely hold, the leak of last
+night among them, are found by going through /proc, a part each tick.
+
+What grows: one small record a process, and psutil's details for those that are shown.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from threadtrace.node.hierarchy import cgroup_path_of
+from threadtrace.text import clean
+
+_KTHREADD_PID = 2
+# Entries of /proc/PID/task that are no thread: "." and "..".
+_NOT_THREADS = 2
+_PIDS_BETWEEN_CLOCKS = 32
+
+
+@dataclass(slots=True, eq=False)
+class ProcessRecord:
+    """One process, as last seen."""
+
+    pid: int
+    cgroup_id: int
+    threads: int
+    name: str = ""
+    start_time: float = 0.0
+    """Seconds since the epoch, as psutil tells; with ``pid`` the identity."""
+    sweep: int = 0
+    """Number of the last pass that found it."""
+
+
+class ProcessTable:
+    """All processes of the node, by PID and by cgroup."""
+
+    def __init__(
+        self,
+        version: int,
+        cgroup_id_of_path: Callable[[str], int | None],
+        kernel_cgroup_id: int,
+        root: Path = Path("/"),
+    ) -> None:
+        """Empty.
+
+        Args:
+            version: of the hierarchy that carries the pids controller.
+            cgroup_id_of_path: looks a path up, None where it is not known.
+            kernel_cgroup_id: under which the kernel's own threads are filed.
+            root: directory that holds ``proc``.
+        """
+        self._version = version
+        self._cgroup_id_of_path = cgroup_id_of_path
+        self._kernel_cgroup_id = kernel_cgroup_id
+        self._proc = str(root / "proc")
+        self._by_pid: dict[int, ProcessRecord] = {}
+        self._by_cgroup: dict[int, dict[int, ProcessRecord]] = {}
+        self._pending: Iterator[int] = iter(())
+        self._sweep = 0
+        self.completed_sweeps = 0
+
+    def __len__(self) -> int:
+        return len(self._by_pid)
+
+    def sweep(self, budget_seconds: float) -> bool:
+        """Go on through all processes for at most that long; True when a pass was completed."""
+        until = time.perf_counter() + budget_seconds
+        if not self._sweep or self._sweep == self.completed_sweeps:
+            self._sweep += 1
+            self._pending = iter(psutil.pids())
+        for count, pid in enumerate(self._pending, 1):
+            self._visit(pid)
+            if count % _PIDS_BETWEEN_CLOCKS == 0 and time.perf_counter() >= until:
+                return False
+        for record in [r for r in self._by_pid.values() if r.sweep != self._sweep]:
+            self.forget(record.pid)
+        self.completed_sweeps = self._sweep
+        return True
+
+    def note(self, pid: int, cgroup_id: int, name: str) -> ProcessRecord:
+        """A process that the kernel told of; its record, made if there is none."""
+        record = self._by_pid.get(pid)
+        if record is None:
+            record = self._file(ProcessRecord(pid, cgroup_id, 0, name, 0.0, self._sweep))
+        return record
+
+    def refresh(self, record: ProcessRecord) -> None:
+        """Read its number of threads again; forgotten when it is gone."""
+        threads = self._threads(record.pid)
+        if threads is None:
+            self.forget(record.pid)
+        else:
+            record.threads = threads
+
+    def forget(self, pid: int) -> None:
+        """A process that is gone."""
+        record = self._by_pid.pop(pid, None)
+        if record is not None:
+            self._unfile(record)
+
+    def largest(self, cgroup_ids: Iterable[int], count: int) -> list[ProcessRecord]:
+        """Those with the most threads in these cgroups, named."""
+        tables = [self._by_cgroup.get(cgroup_id, {}) for cgroup_id in cgroup_ids]
+        records = [record for table in tables for record in table.values()]
+        if len(records) > 1:
+            records = heapq.nlargest(count, records, key=lambda record: record.threads)
+        for record in records:
+            if not record.name:
+                self._identify(record)
+        return records
+
+    def tasks(self, cgroup_id: int) -> int:
+        """Threads of all processes known in a cgroup."""
+        return sum(record.threads for record in self._by_cgroup.get(cgroup_id, {}).values())
+
+    def is_alive(self, pid: int) -> bool:
+        """Whether any process has that PID now."""
+        return self._threads(pid) is not None
+
+    def _visit(self, pid: int) -> None:
+        threads = self._threads(pid)
+        if threads is None:
+            return
+        cgroup_id = self._cgroup_id(pid)
+        if cgroup_id is None:
+            return
+        record = self._by_pid.get(pid)
+        if record is None:
+            if cgroup_id != self._kernel_cgroup_id and self._is_kernel_thread(pid):
+                cgroup_id = self._kernel_cgroup_id
+            self._file(ProcessRecord(pid, cgroup_id, threads, sweep=self._sweep))
+            return
+        record.threads = threads
+        record.sweep = self._sweep
+        if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
+            self._unfile(record)
+            record.cgroup_id = cgroup_id
+            self._file(record)
+
+    def _file(self, record: ProcessRecord) -> ProcessRecord:
+        self._by_pid[record.pid] = record
+        self._by_cgroup.setdefault(record.cgroup_id, {})[record.pid] = record
+        return record
+
+    def _unfile(self, record: ProcessRecord) -> None:
+        table = self._by_cgroup[record.cgroup_id]
+        del table[record.pid]
+        if not table:
+            del self._by_cgroup[record.cgroup_id]
+
+    def _threads(self, pid: int) -> int | None:
+        """The link count of its task directory: one system call, a tenth of reading its status."""
+        try:
+            return os.stat(f"{self._proc}/{pid}/task").st_nlink - _NOT_THREADS
+        except OSError:
+            return None
+
+    def _cgroup_id(self, pid: int) -> int | None:
+        text = self._read(f"{pid}/cgroup")
+        if text is None:
+            return None
+        path = cgroup_path_of(text, self._version)
+        return None if path is None else self._cgroup_id_of_path(path)
+
+    def _is_kernel_thread(self, pid: int) -> bool:
+        if pid == _KTHREADD_PID:
+            return True
+        text = self._read(f"{pid}/stat")
+        # "PID (NAME) STATE PPID ...": the name may hold anything, a parenthesis too.
+        return text is not None and text.rpartition(")")[2].split()[1] == str(_KTHREADD_PID)
+
+    def _identify(self, record: ProcessRecord) -> None:
+        try:
+            process = psutil.Process(record.pid)
+            with process.oneshot():
+                record.name = clean(process.name())
+                record.start_time = process.create_time()
+        except psutil.Error:
+            return  # gone; the next pass forgets it
+
+    def _read(self, name: str) -> str | None:
+        try:
+            with open(f"{self._proc}/{name}", "rb", buffering=0) as file:
+                return file.read(8192).decode("utf-8", "surrogateescape")
+        except OSError:
+            return None

@@ -1,0 +1,194 @@
+"""Events: the envelope, one builder for each ``event.name``, and the line on the wire."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+
+from threadtrace import __version__
+from threadtrace.model.snapshot import (
+    EndedWorkload,
+    Loss,
+    NodeSnapshot,
+    StartedWorkload,
+    WorkloadSnapshot,
+)
+from threadtrace.output.fields import (
+    Fields,
+    count_fields,
+    node_fields,
+    rates_fields,
+    workload_fields,
+    workload_label,
+)
+
+SCHEMA_VERSION = "1.0"
+
+# Container runtimes split lines of 16 KiB and more.
+MAX_LINE_BYTES = 16 * 1024 - 1
+
+_INFO, _WARN, _ERROR = ("INFO", 9), ("WARN", 13), ("ERROR", 17)
+_HIGH_USE_RATIO = 0.8
+_NS = 1_000_000_000
+
+
+class EventWriter:
+    """Numbers events and turns them into lines."""
+
+    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+        """A new run: its own ``agent.id``, sequence from 1."""
+        self._sequence = 0
+        self._agent = {"name": "threadtrace", "version": __version__, "id": str(uuid.uuid4())}
+        node_name = environment.get("NODE_NAME")
+        self._k8s: Fields = {"node": {"name": node_name}} if node_name else {}
+        self._host: Fields = {} if node_name else {"name": os.uname().nodename}
+
+    def started(self, time_ns: int, details: Fields) -> bytes:
+        """``threadtrace.started``."""
+        missing = details.get("missing", [])
+        hooks = len(details.get("hooks", []))
+        message = f"threadtrace {__version__} counts through {hooks} hooks"
+        if missing:
+            effects = "; ".join(entry["effect"] for entry in missing)
+            message += f"; limited: {effects}"
+        return self._line(
+            "threadtrace.started", time_ns, _WARN if missing else _INFO, message, {}, details
+        )
+
+    def node_limits(self, time_ns: int, node: NodeSnapshot) -> bytes:
+        """``threadtrace.node.limits``."""
+        if node.used_ratio is None or node.nearest_limit is None:
+            message, severity = "The node's limits cannot be read", _WARN
+        else:
+            limit = node.pid_max_usable if node.nearest_limit == "pid_max" else node.threads_max
+            message = (
+                f"{node.tasks:,} tasks use {node.used_ratio:.1%} of {node.nearest_limit} ({limit:,})"
+            )
+            severity = _WARN if node.used_ratio >= _HIGH_USE_RATIO else _INFO
+        return self._line(
+            "threadtrace.node.limits", time_ns, severity, message, {}, node_fields(node)
+        )
+
+    def workload_rates(
+        self, time_ns: int, snapshot: WorkloadSnapshot, interval_seconds: float
+    ) -> bytes:
+        """``threadtrace.workload.rates``."""
+        counts = snapshot.counts
+        message = (
+            f"{snapshot.workload.name} created {counts.threads_created:,} threads and "
+            f"{counts.processes_created:,} processes in {interval_seconds:.1f} s "
+            f"and holds {snapshot.tasks:,} tasks"
+        )
+        if counts.refused:
+            message += f"; {counts.refused:,} clones were refused"
+        return self._line(
+            "threadtrace.workload.rates",
+            time_ns,
+            _WARN if counts.refused else _INFO,
+            message,
+            workload_fields(snapshot.workload),
+            rates_fields(snapshot, interval_seconds),
+        )
+
+    def workload_started(self, started: StartedWorkload) -> bytes:
+        """``threadtrace.workload.started``."""
+        return self._line(
+            "threadtrace.workload.started",
+            started.time_ns,
+            _INFO,
+            f"{started.workload.name} appeared",
+            workload_fields(started.workload),
+            {"workload": workload_label(started.workload)},
+        )
+
+    def workload_ended(self, ended: EndedWorkload) -> bytes:
+        """``threadtrace.workload.ended``."""
+        totals = ended.totals
+        message = (
+            f"{ended.workload.name} is gone after {totals.threads_created:,} threads and "
+            f"{totals.processes_created:,} processes"
+        )
+        details = {
+            "workload": workload_label(ended.workload),
+            **count_fields(totals),
+            "tasks_peak": ended.tasks_peak,
+        }
+        return self._line(
+            "threadtrace.workload.ended",
+            ended.time_ns,
+            _INFO,
+            message,
+            workload_fields(ended.workload),
+            details,
+        )
+
+    def loss(self, time_ns: int, loss: Loss) -> bytes:
+        """``threadtrace.loss``."""
+        message = describe_loss(loss)
+        details = {"where": loss.where, "lost_count": loss.count}
+        return self._line("threadtrace.loss", time_ns, _ERROR, message, {}, details)
+
+    def _line(
+        self,
+        name: str,
+        time_ns: int,
+        severity: tuple[str, int],
+        message: str,
+        workload: Fields,
+        details: Fields,
+    ) -> bytes:
+        self._sequence += 1
+        event: dict[str, Any] = {
+            "timestamp": timestamp(time_ns),
+            "schema_version": SCHEMA_VERSION,
+            "event": {"name": name, "sequence": self._sequence},
+            "severity_text": severity[0],
+            "severity_number": severity[1],
+            "message": message,
+            "agent": self._agent,
+            **workload,
+            "threadtrace": details,
+        }
+        if self._host:
+            event["host"] = self._host
+        if self._k8s:
+            event["k8s"] = {**workload.get("k8s", {}), **self._k8s}
+        return _encoded(event)
+
+
+_LOSSES = {
+    "cgroups_map": "births and deaths in cgroups that the map had no room for; raise --max-cgroups",
+    "refusals_map": "refusals in cgroups that the map had no room for; raise --max-cgroups",
+    "processes_map": "creations that could not be filed under their process (the workload's count "
+    "is exact)",
+    "records_ring": "notices of cgroups that came or went (found again through the file system)",
+    "kernel_programs": "runs that the kernel skipped",
+    "output": "events that could not be written",
+}
+
+
+def describe_loss(loss: Loss) -> str:
+    """One sentence that says what was lost and what would help."""
+    return f"{loss.count:,} lost: {_LOSSES.get(loss.where, loss.where)}"
+
+
+def timestamp(time_ns: int) -> str:
+    """RFC 3339 in UTC with nine fractional digits."""
+    seconds, fraction = divmod(time_ns, _NS)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
+
+
+def _encoded(event: dict[str, Any]) -> bytes:
+    line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    if len(line) > MAX_LINE_BYTES:
+        # Only names can be that long. What is counted stays.
+        event["message"] = event["message"][:1024]
+        event["threadtrace"].pop("top_processes", None)
+        event["threadtrace"]["is_truncated"] = True
+        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    return line

@@ -1,0 +1,134 @@
+"""The fields of the event contract, out of snapshots. Shared by the stream and ``top --json``.
+
+Dotted names of the contract are nested objects; a value that is not known is left out.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Any
+
+from threadtrace.identity.workloads import Workload
+from threadtrace.model.snapshot import (
+    NodeSnapshot,
+    ProcessSnapshot,
+    Totals,
+    WorkloadSnapshot,
+)
+
+Fields = dict[str, Any]
+
+# Longer ones do not occur in what kubelet and systemd make; a line must stay below 16 KiB.
+_MAX_PATH_CHARACTERS = 4096
+_MAX_NAME_CHARACTERS = 256
+
+
+def node_fields(node: NodeSnapshot) -> Fields:
+    """What ``threadtrace.node.limits`` carries under ``threadtrace``."""
+    return known(
+        {
+            "interval_seconds": round(node.interval_seconds, 3),
+            "tasks_count": node.tasks,
+            "pid_max_limit": node.pid_max,
+            "pid_max_usable_limit": node.pid_max_usable,
+            "threads_max_limit": node.threads_max,
+            "used_ratio": None if node.used_ratio is None else round(node.used_ratio, 6),
+            "nearest_limit": node.nearest_limit,
+            **count_fields(node.counts),
+        }
+    )
+
+
+def count_fields(counts: Totals) -> Fields:
+    """Counts of an interval or of a life."""
+    return {
+        "threads_created_count": counts.threads_created,
+        "processes_created_count": counts.processes_created,
+        "exited_count": counts.exited,
+        "refused_count": counts.refused,
+    }
+
+
+def rates_fields(snapshot: WorkloadSnapshot, interval_seconds: float) -> Fields:
+    """What ``threadtrace.workload.rates`` carries under ``threadtrace``."""
+    refused = {error_name(code): count for code, count in snapshot.refused_by_errno.items()}
+    return known(
+        {
+            "workload": workload_label(snapshot.workload),
+            "interval_seconds": round(interval_seconds, 3),
+            **count_fields(snapshot.counts),
+            "refused": refused,
+            "threads_created_per_second": round(snapshot.threads_created_per_second, 3),
+            "growth_per_second": round(snapshot.growth_per_second, 3),
+            "tasks_count": snapshot.tasks,
+            "tasks_peak": snapshot.tasks_peak,
+            "tasks_limit": snapshot.limit,
+            "tasks_limit_owner": clipped(snapshot.limit_path, _MAX_PATH_CHARACTERS),
+            "tasks_limit_usage": snapshot.limit_tasks,
+            "top_processes": [process_fields(process) for process in snapshot.top_processes],
+        }
+    )
+
+
+def process_fields(process: ProcessSnapshot) -> Fields:
+    """One entry of ``top_processes``."""
+    return known(
+        {
+            "pid": process.pid,
+            "name": clipped(process.name, _MAX_NAME_CHARACTERS) or None,
+            "threads": process.threads,
+            "created_count": process.created_count,
+        }
+    )
+
+
+def workload_label(workload: Workload) -> Fields:
+    """What it is called and what kind of thing it is, whether or not a convention names it."""
+    return {
+        "kind": workload.kind.value,
+        "name": clipped(workload.name, _MAX_PATH_CHARACTERS),
+    }
+
+
+def workload_fields(workload: Workload) -> Fields:
+    """The fields of semantic conventions that say which workload an event is about."""
+    names = workload.names
+    fields: Fields = {}
+    k8s = {
+        "namespace": known({"name": names.k8s_namespace if names else None}),
+        "pod": known(
+            {"name": names.k8s_pod_name if names else None, "uid": workload.pod_uid}
+        ),
+        "container": known({"name": names.k8s_container_name if names else None}),
+    }
+    container = {
+        "id": workload.container_id,
+        "name": names.container_name if names else None,
+        "runtime": known({"name": workload.runtime}) if workload.container_id else None,
+        "image": known({"name": names.image_name if names else None}),
+    }
+    for group, values in (("k8s", k8s), ("container", container)):
+        present = {name: value for name, value in values.items() if value}
+        if present:
+            fields[group] = present
+    if workload.cgroup_path is not None:
+        path = clipped(workload.cgroup_path, _MAX_PATH_CHARACTERS)
+        fields["process"] = {"linux": {"cgroup": path}}
+    if workload.unit is not None:
+        fields["systemd"] = {"unit": workload.unit}
+    return fields
+
+
+def error_name(code: int) -> str:
+    """``EAGAIN`` for 11; the number as text where it has no name."""
+    return errno.errorcode.get(code, str(code))
+
+
+def known(values: Fields) -> Fields:
+    """Without what is None."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def clipped(text: str | None, length: int) -> str | None:
+    """Cut to ``length`` characters."""
+    return text if text is None else text[:length]

@@ -1,0 +1,145 @@
+"""The views of ``threadtrace top``: they render snapshots and compute nothing."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from types import TracebackType
+
+import orjson
+from rich.console import Console
+from rich.live import Live
+
+from threadtrace.model.danger import by_danger
+from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
+from threadtrace.output import table
+from threadtrace.output.events import describe_loss
+from threadtrace.output.fields import Fields, node_fields, rates_fields, workload_fields
+from threadtrace.output.sink import LineSink
+
+# Enough for the losses of one run: one line for each place where something can be lost.
+_PLAIN_ROWS = 1_000_000
+
+
+class _View:
+    """A context manager that takes snapshots and, at the end, may show the last one."""
+
+    def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
+        self._notes = list(notes)
+        self._is_last_only = is_last_only
+        self._lost: dict[str, int] = {}
+        self._last: Snapshot | None = None
+
+    def __enter__(self) -> _View:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if kind is None and self._is_last_only and self._last is not None:
+            self._show(self._last)
+
+    def on_workloads(self, started: list[StartedWorkload]) -> None:
+        """Nothing to show: they come with the next snapshot."""
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """Show it, or keep it for the end."""
+        for loss in snapshot.losses:
+            self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.count
+        self._last = snapshot
+        if not self._is_last_only:
+            self._show(snapshot)
+
+    def _warnings(self) -> list[str]:
+        lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
+        return [*self._notes, *lost]
+
+    def _show(self, snapshot: Snapshot) -> None:
+        raise NotImplementedError
+
+
+class JsonView(_View):
+    """One object a sample: ``{"node": {...}, "workloads": [...]}``, the fields of the events."""
+
+    def __init__(self, is_last_only: bool, is_stopping: Callable[[], bool]) -> None:
+        """Writes to standard output."""
+        super().__init__((), is_last_only)
+        self._sink = LineSink.open("-", is_stopping)
+
+    def _show(self, snapshot: Snapshot) -> None:
+        interval = snapshot.node.interval_seconds
+        workloads: list[Fields] = [
+            {**workload_fields(entry.workload), **rates_fields(entry, interval)}
+            for entry in by_danger(snapshot.workloads)
+        ]
+        losses = [{"where": where, "lost_count": count} for where, count in self._lost.items()]
+        sample = {
+            "node": node_fields(snapshot.node),
+            "workloads": workloads,
+            "losses": losses,
+        }
+        self._sink.write([orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE)])
+
+
+class PlainView(_View):
+    """Tables one below the other, for pipes and files: every workload, no colours."""
+
+    def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
+        """Writes to standard output."""
+        super().__init__(notes, is_last_only)
+        self._console = _console()
+
+    def _show(self, snapshot: Snapshot) -> None:
+        workloads = by_danger(snapshot.workloads)
+        self._console.print(table.render(snapshot, workloads, self._warnings(), _PLAIN_ROWS))
+        self._console.file.flush()
+
+
+class LiveView(_View):
+    """The whole terminal, drawn anew with each sample."""
+
+    def __init__(self, notes: Sequence[str]) -> None:
+        """Needs a terminal."""
+        super().__init__(notes, is_last_only=False)
+        self._console = _console()
+        # Without a thread of its own: rich starts one only to refresh by itself.
+        self._live = Live(
+            console=self._console,
+            screen=True,
+            auto_refresh=False,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
+    def __enter__(self) -> LiveView:
+        self._live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self._live.stop()
+
+    def _show(self, snapshot: Snapshot) -> None:
+        warnings = self._warnings()
+        rows = self._console.height - table.head_lines(warnings, self._console)
+        frame = table.render(snapshot, by_danger(snapshot.workloads), warnings, rows)
+        self._live.update(frame, refresh=True)
+
+
+def is_terminal() -> bool:
+    """Whether standard output can be drawn on."""
+    console = _console()
+    return console.is_terminal and not console.is_dumb_terminal
+
+
+def _console() -> Console:
+    if hasattr(sys.stdout, "reconfigure"):
+        sys.stdout.reconfigure(errors="replace")  # a locale that lacks what a name needs
+    return Console(highlight=False, markup=False, emoji=False)

@@ -1,0 +1,357 @@
+"""The tick: counters in, joined with names and limits, one immutable snapshot out.
+
+The only place that knows all rooms. Nothing here creates a process or a thread.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from threadtrace.identity.workloads import HOST, KERNEL, Directory, Workload, identify, vanished
+from threadtrace.model.accounts import Account, Accounts
+from threadtrace.model.node import node_snapshot
+from threadtrace.model.snapshot import (
+    EndedWorkload,
+    Loss,
+    NodeSnapshot,
+    ProcessSnapshot,
+    Snapshot,
+    StartedWorkload,
+    Totals,
+    WorkloadSnapshot,
+)
+from threadtrace.node.cgroups import Cgroup, CgroupGone, CgroupTree
+from threadtrace.node.limits import NodeLimits, read_node_limits
+from threadtrace.node.processes import ProcessTable
+from threadtrace.probe.records import (
+    KERNEL_CGROUP_ID,
+    CgroupChange,
+    CgroupRecord,
+    ProcessKey,
+    decode_name,
+)
+from threadtrace.probe.source import Counters, CounterSource
+
+TOP_PROCESSES = 5
+
+# Bounds of the work on processes in one tick: about 2 ms for each.
+_REFRESHES_PER_TICK = 256
+_SWEEP_SECONDS = 0.002
+
+# A process that moved away leaves its entry behind; entries that rest are looked at in turn.
+_CHECKED_ENTRIES_PER_TICK = 64
+
+_NS = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """Both clocks, so that tests can set them."""
+
+    monotonic_ns: Callable[[], int] = time.monotonic_ns
+    realtime_ns: Callable[[], int] = time.time_ns
+
+    def realtime_of(self, monotonic_ns: int) -> int:
+        """The kernel's timestamp as time since the epoch."""
+        return self.realtime_ns() - (self.monotonic_ns() - monotonic_ns)
+
+
+@dataclass(slots=True)
+class _Place:
+    """Where a workload stands in the tree."""
+
+    top: Cgroup
+    limit_owner: Cgroup | None = None
+
+
+class Pipeline:
+    """Everything the agent knows, and how a tick renews it."""
+
+    def __init__(
+        self,
+        source: CounterSource,
+        tree: CgroupTree,
+        processes: ProcessTable,
+        directory: Directory,
+        clock: Clock,
+        read_limits: Callable[[], NodeLimits] = read_node_limits,
+    ) -> None:
+        """Take the baseline: what is there now counts as present from the first tick on.
+
+        Raises:
+            OSError: the maps cannot be read.
+        """
+        self._source = source
+        self._tree = tree
+        self._processes = processes
+        self._directory = directory
+        self._clock = clock
+        self._read_limits = read_limits
+        self._accounts = Accounts()
+        self._places: dict[str, _Place] = {}
+        self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
+        self._kernel_base = 0
+        self._swept = 0
+        self._removed: dict[Cgroup, int] = {}
+        self._vanished: list[int] = []
+        self._last_moves: int | None = None
+        self._created: dict[tuple[int, int], int] = {}
+        self._growing: set[Account] = set()
+        self._changed: set[Account] = set()
+        self._last_ns = clock.monotonic_ns()
+        self._accounts.assign(KERNEL_CGROUP_ID, KERNEL.key)
+        self._places[KERNEL.key] = _Place(self._kernel)
+        tree.scan()
+        for cgroup in tree:
+            self._file(cgroup)
+
+    def handle_records(self) -> list[StartedWorkload]:
+        """Take in cgroups that came and went; the workloads that are new."""
+        started = []
+        for record in self._source.read_records():
+            workload = self._handle(record)
+            if workload is not None:
+                when = self._clock.realtime_of(record.timestamp_ns)
+                started.append(StartedWorkload(workload, when))
+        return started
+
+    def tick(self) -> Snapshot:
+        """Read everything once and tell what happened since the last tick.
+
+        Raises:
+            OSError: the maps cannot be read.
+        """
+        now_ns = self._clock.monotonic_ns()
+        interval_seconds = (now_ns - self._last_ns) / _NS
+        self._last_ns = now_ns
+        counters = self._source.read_counters()
+        for cgroup_id in self._accounts.unassigned(counters):
+            self._introduce(cgroup_id)
+        active_ids = self._accounts.count(counters)
+        active = {
+            account
+            for cgroup_id in active_ids
+            if (account := self._accounts.account_of_cgroup(cgroup_id)) is not None
+        }
+        limits = self._read_limits()
+        self._follow_processes(counters)
+        self._follow_tasks(counters, active_ids, limits)
+        self._follow_growth(active, interval_seconds)
+        for key in self._directory.retry_names(now_ns / _NS):
+            self._accounts.account(key).is_stale = True
+        node = self._node(counters, active, limits, interval_seconds)
+        workloads = self._workloads(interval_seconds)
+        for account in active:
+            account.begin_interval()
+        return Snapshot(
+            time_ns=self._clock.realtime_ns(),
+            node=node,
+            workloads=workloads,
+            ended=self._close_removed(),
+            losses=tuple(
+                Loss(where, count)
+                for where, count in self._accounts.count_losses(counters.lost).items()
+            ),
+        )
+
+    # Cgroups and workloads
+
+    def _handle(self, record: CgroupRecord) -> Workload | None:
+        if record.change is CgroupChange.RENAMED:
+            self._tree.rename(record.cgroup_id, record.path)
+            return None
+        if record.change is CgroupChange.REMOVED:
+            cgroup = self._tree.find(record.cgroup_id)
+            if cgroup is not None:
+                self._removed[cgroup] = record.timestamp_ns
+            return None
+        if self._tree.find(record.cgroup_id) is not None or not record.path:
+            return None
+        return self._file(self._tree.add(record.cgroup_id, record.path))
+
+    def _introduce(self, cgroup_id: int) -> None:
+        """A cgroup that nobody told of: its record was lost, or it is older than the hooks."""
+        try:
+            cgroup = self._tree.locate(cgroup_id)
+        except CgroupGone:
+            self._vanished.append(cgroup_id)
+            cgroup = None
+        if cgroup is not None:
+            self._file(cgroup)
+            return
+        workload = self._directory.add(vanished(cgroup_id), self._seconds())
+        self._accounts.assign(cgroup_id, workload.key)
+
+    def _file(self, cgroup: Cgroup) -> Workload | None:
+        """Assign a cgroup to its workload; the workload if it is new."""
+        parent = cgroup.parent
+        if parent is not None and self._accounts.account_of_cgroup(parent.id) is None:
+            self._file(parent)
+        workload = self._directory.add(identify(cgroup.path), self._seconds())
+        self._accounts.assign(cgroup.id, workload.key)
+        self._accounts.add_tasks(cgroup.id, cgroup.tasks)
+        place = self._places.get(workload.key)
+        if place is None:
+            self._places[workload.key] = _Place(cgroup)
+            return workload
+        if len(cgroup.path) < len(place.top.path):
+            place.top = cgroup
+        return None
+
+    def _close_removed(self) -> tuple[EndedWorkload, ...]:
+        ended = []
+        for cgroup, removed_ns in self._removed.items():
+            ended.append(self._close(cgroup.id, self._clock.realtime_of(removed_ns)))
+            self._tree.remove(cgroup)
+        for cgroup_id in self._vanished:
+            ended.append(self._close(cgroup_id, self._clock.realtime_ns()))
+        self._removed.clear()
+        self._vanished.clear()
+        return tuple(entry for entry in ended if entry is not None)
+
+    def _close(self, cgroup_id: int, time_ns: int) -> EndedWorkload | None:
+        self._source.forget_cgroup(cgroup_id, self._accounts.refusal_errors(cgroup_id))
+        account = self._accounts.close_cgroup(cgroup_id)
+        if account is None:
+            return None
+        workload = self._directory[account.key]
+        self._directory.remove(account.key)
+        self._places.pop(account.key, None)
+        return EndedWorkload(workload, time_ns, account.life, account.tasks_peak)
+
+    # Tasks that are present
+
+    def _follow_tasks(
+        self, counters: Counters, active_ids: set[int], limits: NodeLimits
+    ) -> None:
+        active = {
+            cgroup
+            for cgroup_id in active_ids
+            if (cgroup := self._tree.find(cgroup_id)) is not None
+        }
+        # A removed cgroup reads as empty, and its ancestors are read with it.
+        changes = self._tree.refresh(active | self._removed.keys(), self._moved(counters))
+        for cgroup in self._tree.take_vanished():
+            self._removed.setdefault(cgroup, self._clock.monotonic_ns())
+        self._tree.set_tasks(self._kernel, self._kernel_tasks(counters), changes)
+        if limits.tasks_count is not None:
+            self._tree.set_tasks(self._tree.root, limits.tasks_count, changes)
+        self._changed = set()
+        for cgroup, change in changes.items():
+            account = self._accounts.add_tasks(cgroup.id, change)
+            if account is not None:
+                self._changed.add(account)
+
+    def _follow_growth(self, active: set[Account], interval_seconds: float) -> None:
+        followed = self._growing | active | self._changed
+        self._growing = {
+            account for account in followed if account.follow_growth(interval_seconds)
+        }
+
+    def _moved(self, counters: Counters) -> bool:
+        """Whether every counter is to be read: at first, and after any task moved."""
+        moved = counters.moves != self._last_moves
+        self._last_moves = counters.moves
+        return moved
+
+    def _kernel_tasks(self, counters: Counters) -> int:
+        """Counted in the last pass through /proc, and carried on from there."""
+        counts = counters.cgroups.get(KERNEL_CGROUP_ID)
+        alive = 0
+        if counts is not None:
+            alive = counts.threads_created + counts.processes_created
+            alive -= counts.threads_exited + counts.processes_exited
+        if self._swept != self._processes.completed_sweeps:
+            self._swept = self._processes.completed_sweeps
+            self._kernel_base = self._processes.tasks(KERNEL_CGROUP_ID) - alive
+        return max(0, self._kernel_base + alive)
+
+    # Processes
+
+    def _follow_processes(self, counters: Counters) -> None:
+        created = self._accounts.count_processes(counters)
+        self._created = {(key.cgroup_id, key.pid): count for key, count in created.items()}
+        for key, counts in counters.processes.items():
+            if counts.exited_ns:
+                self._source.forget_process(key)
+                self._processes.forget(key.pid)
+        busiest = sorted(created, key=created.__getitem__, reverse=True)[:_REFRESHES_PER_TICK]
+        for key in busiest:
+            counts = counters.processes[key]
+            if not counts.exited_ns:
+                record = self._processes.note(key.pid, key.cgroup_id, decode_name(counts.name))
+                self._processes.refresh(record)
+        self._processes.sweep(_SWEEP_SECONDS)
+
+    def _top_processes(self, account: Account) -> tuple[ProcessSnapshot, ...]:
+        shown = []
+        for record in self._processes.largest(account.cgroup_ids, TOP_PROCESSES):
+            created = self._created.get((record.cgroup_id, record.pid), 0)
+            shown.append(ProcessSnapshot(record.pid, record.name, record.threads, created))
+        return tuple(shown)
+
+    # Snapshots
+
+    def _node(
+        self,
+        counters: Counters,
+        active: set[Account],
+        limits: NodeLimits,
+        interval_seconds: float,
+    ) -> NodeSnapshot:
+        parts = [account.interval() for account in active]
+        parts.append(self._accounts.count_unattributed(counters))
+        return node_snapshot(limits, Totals(*map(sum, zip(*parts))), interval_seconds)
+
+    def _workloads(self, interval_seconds: float) -> tuple[WorkloadSnapshot, ...]:
+        shown = []
+        for account in self._accounts:
+            snapshot = account.snapshot
+            if snapshot is None or account.is_stale or self._limit_changed(snapshot, account.key):
+                snapshot = account.snapshot = self._workload(account, interval_seconds)
+                account.is_stale = False
+            if snapshot.tasks or snapshot.is_active:
+                shown.append(snapshot)
+        return tuple(shown)
+
+    def _limit_changed(self, snapshot: WorkloadSnapshot, key: str) -> bool:
+        place = self._places.get(key)
+        if place is None or place.limit_owner is None:
+            return False
+        owner = place.limit_owner
+        return owner.tasks != snapshot.limit_tasks or owner.limit != snapshot.limit
+
+    def _workload(self, account: Account, interval_seconds: float) -> WorkloadSnapshot:
+        account.tasks_peak = max(account.tasks_peak, account.tasks)
+        counts = account.interval()
+        place = self._places.get(account.key)
+        owner = None
+        if place is not None:
+            owner = place.limit_owner = _limit_owner(place.top)
+        return WorkloadSnapshot(
+            workload=self._directory[account.key],
+            interval_seconds=interval_seconds,
+            counts=counts,
+            refused_by_errno=account.refused,
+            tasks=max(0, account.tasks),
+            tasks_peak=account.tasks_peak,
+            limit=owner.limit if owner else None,
+            limit_path=owner.path if owner else None,
+            limit_tasks=owner.tasks if owner else None,
+            growth_per_second=account.growth_per_second,
+            top_processes=self._top_processes(account),
+            is_active=any(counts),
+        )
+
+    def _seconds(self) -> float:
+        return self._clock.monotonic_ns() / _NS
+
+
+def _limit_owner(cgroup: Cgroup) -> Cgroup | None:
+    """The nearest cgroup with a pids.max, from this one upwards."""
+    above: Cgroup | None = cgroup
+    while above is not None and above.limit is None:
+        above = above.parent
+    return above

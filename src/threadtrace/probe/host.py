@@ -1,0 +1,117 @@
+"""Facts about this host that decide what can be attached. Nothing is decided here."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+# include/uapi/linux/capability.h
+CAPABILITIES = {
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_PERFMON": 38,
+    "CAP_BPF": 39,
+}
+
+# Tracefs has its own mount point since 4.1; older set-ups reach it through debugfs.
+TRACEFS_DIRECTORIES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
+
+# The initial PID namespace's inode is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
+_INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+
+CLONE_SYSTEM_CALLS = ("clone", "clone3", "fork", "vfork")
+
+
+@dataclass(frozen=True, slots=True)
+class HostFacts:
+    """What is true of this host. ``None`` means that it could not be found out."""
+
+    kernel_release: str
+    machine: str
+    capabilities: frozenset[str]
+    has_btf: bool
+    headers_directory: str | None
+    lockdown: str | None
+    tracefs_directory: str | None
+    clone_exit_tracepoints: tuple[tuple[str, int], ...]
+    """(system call, tracepoint id), those of CLONE_SYSTEM_CALLS that this kernel has."""
+    online_cpu: int
+    in_initial_pid_namespace: bool | None
+
+
+def gather(root: Path = Path("/")) -> HostFacts:
+    """Look at the host whose file systems are below ``root``."""
+    tracefs = _tracefs(root)
+    release = platform.release()
+    return HostFacts(
+        kernel_release=release,
+        machine=platform.machine(),
+        capabilities=effective_capabilities(root),
+        has_btf=os.access(root / "sys/kernel/btf/vmlinux", os.R_OK),
+        headers_directory=_headers(root, release),
+        lockdown=_lockdown(root),
+        tracefs_directory=str(tracefs) if tracefs else None,
+        clone_exit_tracepoints=_clone_exit_tracepoints(tracefs) if tracefs else (),
+        online_cpu=_first_online_cpu(root),
+        in_initial_pid_namespace=_in_initial_pid_namespace(root),
+    )
+
+
+def effective_capabilities(root: Path = Path("/")) -> frozenset[str]:
+    """Those of ``CAPABILITIES`` that this process has in effect."""
+    for line in _read(root / "proc/self/status").splitlines():
+        if line.startswith("CapEff:"):
+            mask = int(line.split()[1], 16)
+            return frozenset(name for name, bit in CAPABILITIES.items() if mask >> bit & 1)
+    return frozenset()
+
+
+def _tracefs(root: Path) -> Path | None:
+    for directory in TRACEFS_DIRECTORIES:
+        path = root / directory.lstrip("/")
+        if (path / "events").is_dir():
+            return path
+    return None
+
+
+def _clone_exit_tracepoints(tracefs: Path) -> tuple[tuple[str, int], ...]:
+    found = []
+    for name in CLONE_SYSTEM_CALLS:
+        text = _read(tracefs / f"events/syscalls/sys_exit_{name}/id").strip()
+        if text.isdigit():
+            found.append((name, int(text)))
+    return tuple(found)
+
+
+def _headers(root: Path, release: str) -> str | None:
+    directory = root / "lib/modules" / release / "build"
+    return str(directory) if (directory / "include/linux/kconfig.h").exists() else None
+
+
+def _lockdown(root: Path) -> str | None:
+    """The mode in force: the bracketed word of ``none [integrity] confidentiality``."""
+    text = _read(root / "sys/kernel/security/lockdown")
+    start, end = text.find("["), text.find("]")
+    return text[start + 1 : end] if 0 <= start < end else None
+
+
+def _first_online_cpu(root: Path) -> int:
+    first = _read(root / "sys/devices/system/cpu/online").strip().split(",")[0].split("-")[0]
+    return int(first) if first.isdigit() else 0
+
+
+def _in_initial_pid_namespace(root: Path) -> bool | None:
+    try:
+        return (root / "proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+    except OSError:
+        return None
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(errors="replace")
+    except OSError:
+        return ""

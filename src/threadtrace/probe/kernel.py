@@ -1,0 +1,180 @@
+"""The four system calls that attach a program, which neither bcc nor every libbpf offers.
+
+bcc 0.18 to 0.26 cannot load BTF raw tracepoints, and looks for tracefs in one place only; libbpf
+before 1.0 has another signature for each. The system calls themselves are stable
+(``include/uapi/linux/bpf.h``, ``include/uapi/linux/perf_event.h``).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import os
+import platform
+
+_BPF_PROG_LOAD, _BPF_RAW_TRACEPOINT_OPEN = 5, 17
+_BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP = 26, 23
+_PERF_TYPE_TRACEPOINT, _PERF_FLAG_FD_CLOEXEC = 2, 8
+_PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_BPF = 0x2400, 0x40042408
+_CLONE_NEWNS = 0x00020000
+_MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
+
+# (bpf, perf_event_open): arch/x86/entry/syscalls/syscall_64.tbl, include/uapi/asm-generic/unistd.h
+_SYSTEM_CALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "riscv64": (280, 241)}
+
+_VERIFIER_LOG_BYTES = 1 << 20
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _ProgramLoad(ctypes.Structure):
+    _fields_ = [
+        ("prog_type", ctypes.c_uint32),
+        ("insn_cnt", ctypes.c_uint32),
+        ("insns", ctypes.c_uint64),
+        ("license", ctypes.c_uint64),
+        ("log_level", ctypes.c_uint32),
+        ("log_size", ctypes.c_uint32),
+        ("log_buf", ctypes.c_uint64),
+        ("kern_version", ctypes.c_uint32),
+        ("prog_flags", ctypes.c_uint32),
+        ("prog_name", ctypes.c_char * 16),
+        ("prog_ifindex", ctypes.c_uint32),
+        ("expected_attach_type", ctypes.c_uint32),
+        ("prog_btf_fd", ctypes.c_uint32),
+        ("func_info_rec_size", ctypes.c_uint32),
+        ("func_info", ctypes.c_uint64),
+        ("func_info_cnt", ctypes.c_uint32),
+        ("line_info_rec_size", ctypes.c_uint32),
+        ("line_info", ctypes.c_uint64),
+        ("line_info_cnt", ctypes.c_uint32),
+        ("attach_btf_id", ctypes.c_uint32),
+    ]
+
+
+class _RawTracepointOpen(ctypes.Structure):
+    _fields_ = [
+        ("name", ctypes.c_uint64),
+        ("prog_fd", ctypes.c_uint32),
+        ("padding", ctypes.c_uint32),
+    ]
+
+
+class _PerfEventAttributes(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_uint32),
+        ("size", ctypes.c_uint32),
+        ("config", ctypes.c_uint64),
+        ("sample_period", ctypes.c_uint64),
+        ("rest", ctypes.c_uint8 * 40),  # up to PERF_ATTR_SIZE_VER0
+    ]
+
+
+def load_typed_raw_tracepoint(name: str, instructions: bytes, btf_id: int) -> int:
+    """Load a BTF raw tracepoint program; the descriptor.
+
+    Args:
+        name: the program's name, of which the kernel keeps 15 bytes.
+        instructions: its code, ``struct bpf_insn`` of 8 bytes each, maps already resolved.
+        btf_id: type id of the typedef ``btf_trace_TRACEPOINT``.
+
+    Raises:
+        OSError: refused; ``strerror`` holds the verifier's last line.
+    """
+    code = ctypes.create_string_buffer(instructions, len(instructions))
+    license_text = ctypes.create_string_buffer(b"GPL")
+    attributes = _ProgramLoad(
+        prog_type=_BPF_PROG_TYPE_TRACING,
+        insn_cnt=len(instructions) // 8,
+        insns=ctypes.addressof(code),
+        license=ctypes.addressof(license_text),
+        prog_name=name.encode()[:15],
+        expected_attach_type=_BPF_TRACE_RAW_TP,
+        attach_btf_id=btf_id,
+    )
+    try:
+        return _bpf(_BPF_PROG_LOAD, attributes)
+    except OSError as error:
+        reason = error
+    # Once more for the verifier's reason: asking for its log makes every load slower.
+    log = ctypes.create_string_buffer(_VERIFIER_LOG_BYTES)
+    attributes.log_level, attributes.log_size = 1, len(log)
+    attributes.log_buf = ctypes.addressof(log)
+    try:
+        return _bpf(_BPF_PROG_LOAD, attributes)
+    except OSError:
+        lines = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
+        detail = next((line for line in reversed(lines) if not line.startswith("processed")), "")
+        raise OSError(reason.errno, f"{reason.strerror} {detail}".strip()) from None
+
+
+def open_raw_tracepoint(program_fd: int, name: str | None) -> int:
+    """Attach a program to the raw tracepoint ``name`` (None: the one it was loaded for).
+
+    The returned descriptor is the attachment: the kernel detaches when its last copy closes.
+    """
+    text = ctypes.create_string_buffer(name.encode()) if name else None
+    attributes = _RawTracepointOpen(
+        name=ctypes.addressof(text) if text else 0, prog_fd=program_fd
+    )
+    return _bpf(_BPF_RAW_TRACEPOINT_OPEN, attributes)
+
+
+def attach_tracepoint(program_fd: int, tracepoint_id: int, online_cpu: int) -> int:
+    """Attach a program to a tracepoint by its tracefs id; the descriptor is the attachment.
+
+    One event on one CPU is enough: a program set on a tracepoint runs for every hit on any CPU
+    (kernel/events/core.c, perf_event_set_bpf_prog).
+    """
+    attributes = _PerfEventAttributes(
+        type=_PERF_TYPE_TRACEPOINT,
+        size=ctypes.sizeof(_PerfEventAttributes),
+        config=tracepoint_id,
+        sample_period=1,
+    )
+    fd = _system_call(
+        _numbers()[1], ctypes.byref(attributes), -1, online_cpu, -1, _PERF_FLAG_FD_CLOEXEC
+    )
+    try:
+        fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, program_fd)
+        fcntl.ioctl(fd, _PERF_EVENT_IOC_ENABLE, 0)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def mount_privately(file_system: str, target: str) -> None:
+    """Mount a kernel file system where only this process sees it.
+
+    The process moves to a mount namespace of its own, which ends with it: the host's mounts stay
+    as they are.
+    """
+    _check(_libc.unshare(_CLONE_NEWNS))
+    _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+    name = file_system.encode()
+    _check(_libc.mount(name, target.encode(), name, ctypes.c_ulong(0), None))
+
+
+def _bpf(command: int, attributes: ctypes.Structure) -> int:
+    size = ctypes.sizeof(attributes)
+    return _system_call(_numbers()[0], command, ctypes.byref(attributes), size)
+
+
+def _numbers() -> tuple[int, int]:
+    machine = platform.machine()
+    if machine not in _SYSTEM_CALLS:
+        raise OSError(f"{machine} is not supported ({', '.join(_SYSTEM_CALLS)} are)")
+    return _SYSTEM_CALLS[machine]
+
+
+def _system_call(number: int, *arguments: object) -> int:
+    words = [ctypes.c_long(a) if isinstance(a, int) else a for a in arguments]
+    return _check(_libc.syscall(ctypes.c_long(number), *words))
+
+
+def _check(result: int) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return result

@@ -1,0 +1,243 @@
+"""The loader process: compiles, loads and attaches the programs, hands them over, and ends.
+
+bcc brings LLVM into the process that imports it (70 to 120 MB), so this process is a short-lived
+child of the agent. It talks over the Unix socket on its standard input: one message, a JSON
+object, with the descriptors of maps, programs and attachments beside it. Whatever the compiler
+prints is kept aside and becomes part of the error.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+
+from threadtrace.errors import ThreadtraceError, UnavailableError
+from threadtrace.probe import kernel
+from threadtrace.probe.btf import KernelTypes
+from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
+from threadtrace.probe.offsets import UnknownLayout, offset_flags
+from threadtrace.probe.paths import bpf_directory
+from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, make_plan
+
+# In the order of their includes, which their guards then turn into nothing.
+_SOURCES = (
+    "records.h",
+    "layout.h",
+    "maps.h",
+    "processes.h",
+    "lifecycle.bpf.c",
+    "refusal.bpf.c",
+)
+_MAPS = ("cgroups", "unattributed", "refusals", "processes", "node", "records")
+_PR_SET_PDEATHSIG = 1
+_STDOUT, _STDERR = 1, 2
+
+
+def main() -> None:
+    """Entry point of ``python -m threadtrace.probe.loader_main OPTIONS``, OPTIONS being JSON."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    channel = socket.socket(fileno=0)
+    options = orjson.loads(sys.argv[1])
+    compiler_output = os.memfd_create("compiler")
+    for fd in (_STDOUT, _STDERR):
+        os.dup2(compiler_output, fd)
+    try:
+        message, descriptors = load(options, compiler_output)
+    except ThreadtraceError as error:
+        message, descriptors = {"error": str(error), "exit_code": error.exit_code}, []
+    except Exception as error:  # whatever it is, the agent is the one who can tell the user
+        message, descriptors = {"error": _bug(error), "exit_code": os.EX_SOFTWARE}, []
+    socket.send_fds(channel, [orjson.dumps(message)], descriptors)
+    # Not sys.exit: bcc's atexit handlers would only cost time.
+    os._exit(0)
+
+
+def _bug(error: Exception) -> str:
+    frames = traceback.extract_tb(error.__traceback__)
+    place = f"{os.path.basename(frames[-1].filename)}:{frames[-1].lineno}"
+    return f"unexpected {type(error).__name__} in the loader at {place}: {error}; please report it"
+
+
+def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any], list[int]]:
+    """Do all of it; the message for the agent and the descriptors that go with it."""
+    facts, mounted = _with_tracefs(gather())
+    plan = make_plan(facts)
+    types = KernelTypes() if facts.has_btf else None
+    flags = _compiler_flags(plan, types, options)
+    module = _compile(flags, plan, compiler_output)
+    _lift_memory_limit()
+    programs: dict[str, int] = {}
+    attachments: list[int] = []
+    attached: list[Hook] = []
+    missing = list(plan.missing)
+    for hook in plan.hooks:
+        try:
+            if hook.program not in programs:
+                programs[hook.program] = _load_program(module, hook, types)
+            attachments.append(_attach(hook, programs[hook.program], facts.online_cpu))
+            attached.append(hook)
+        except OSError as error:
+            missing.append(_not_attached(hook, error))
+    _require_births(attached, missing)
+    maps = {name: module[name.encode()].map_fd for name in _MAPS}
+    message = {
+        "hooks": [asdict(hook) for hook in attached],
+        "missing": [asdict(entry) for entry in missing],
+        "facts": {**asdict(facts), "capabilities": sorted(facts.capabilities)},
+        "tracefs_mounted_privately": mounted,
+        "maps": list(maps),
+        "programs": list(programs),
+    }
+    return message, [*maps.values(), *programs.values(), *attachments]
+
+
+def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:
+    """The facts with tracefs in reach: where nobody mounted it, in a mount namespace of our own."""
+    if facts.tracefs_directory or "CAP_SYS_ADMIN" not in facts.capabilities:
+        return facts, False
+    try:
+        kernel.mount_privately("tracefs", TRACEFS_DIRECTORIES[0])
+    except OSError:
+        return facts, False
+    seen = gather()
+    return replace(
+        facts,
+        tracefs_directory=seen.tracefs_directory,
+        clone_exit_tracepoints=seen.clone_exit_tracepoints,
+    ), True
+
+
+def _compiler_flags(
+    plan: HookPlan, types: KernelTypes | None, options: dict[str, Any]
+) -> list[str]:
+    flags = [
+        f"-I{bpf_directory()}",
+        f"-DMAX_CGROUPS={options['max_cgroups']}",
+        f"-DMAX_PROCESSES={options['max_processes']}",
+        f"-DPIDS_HIERARCHY_ID={options['pids_hierarchy_id']}",
+    ]
+    if types is None:
+        return [*flags, "-DTHREADTRACE_KERNEL_HEADERS"]
+    if plan.typed_arguments:
+        flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
+    try:
+        return flags + offset_flags(types)
+    except UnknownLayout as error:
+        raise UnavailableError(
+            f"this kernel's layout is not supported: {error}; please report kernel "
+            f"{os.uname().release}"
+        ) from None
+
+
+def _compile(flags: list[str], plan: HookPlan, compiler_output: int) -> Any:
+    # With this set, bcc looks for headers nowhere else: no modprobe, no download, no guessing.
+    if plan.kernel_headers is None:
+        os.environ["BCC_KERNEL_SOURCE"] = str(bpf_directory() / "prelude")
+    else:
+        os.environ["BCC_KERNEL_SOURCE"] = plan.kernel_headers
+    bpf = _import_bcc()
+    try:
+        return bpf(text=_translation_unit(), cflags=flags)
+    except Exception as error:  # bcc raises bare Exception
+        detail = first_compiler_error(compiler_output) or str(error)
+        raise UnavailableError(f"bcc could not compile the kernel programs: {detail}") from None
+
+
+def _translation_unit() -> bytes:
+    """All sources in one text: bcc neither finds programs nor rewrites map calls in an include."""
+    parts = []
+    for name in _SOURCES:
+        path = bpf_directory() / name
+        parts.append(f'#line 1 "{path}"\n'.encode() + path.read_bytes())
+    return b"".join(parts)
+
+
+def _import_bcc() -> Any:
+    remedy = (
+        "apt-get install python3-bpfcc, and run threadtrace from a virtual environment made by "
+        "/usr/bin/python3 -m venv --system-site-packages"
+    )
+    try:
+        import bcc
+    except (ImportError, OSError) as error:
+        raise UnavailableError(
+            f"bcc's Python bindings cannot be imported by {sys.executable} ({error}): {remedy}"
+        ) from None
+    if not hasattr(bcc, "BPF"):
+        raise UnavailableError(
+            f"the module bcc at {bcc.__file__} is another library of that name: pip uninstall bcc; "
+            f"{remedy}"
+        )
+    return bcc.BPF
+
+
+def first_compiler_error(compiler_output: int) -> str | None:
+    """The first line with an error among what the compiler printed, None if there is none."""
+    os.lseek(compiler_output, 0, os.SEEK_SET)
+    with os.fdopen(os.dup(compiler_output), errors="replace") as lines:
+        for line in lines:
+            if "error:" in line:
+                return line.strip()
+    return None
+
+
+def _lift_memory_limit() -> None:
+    """Before 5.11 maps count against RLIMIT_MEMLOCK."""
+    try:
+        resource.setrlimit(
+            resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+        )
+    except (ValueError, OSError):
+        return  # without CAP_SYS_RESOURCE; newer kernels do not need it
+
+
+def _load_program(module: Any, hook: Hook, types: KernelTypes | None) -> int:
+    if hook.kind is HookKind.TYPED_RAW_TRACEPOINT and types is not None:
+        btf_id = types.typedef_id(f"btf_trace_{hook.target}")
+        if btf_id is None:
+            raise OSError(f"this kernel has no tracepoint {hook.target}")
+        code = module.dump_func(hook.program.encode())
+        return kernel.load_typed_raw_tracepoint(hook.program, code, btf_id)
+    kind = module.TRACEPOINT if hook.kind is HookKind.TRACEPOINT else module.RAW_TRACEPOINT
+    try:
+        return int(module.load_func(hook.program.encode(), kind).fd)
+    except Exception as error:  # bcc raises bare Exception
+        raise OSError(str(error)) from None
+
+
+def _attach(hook: Hook, program_fd: int, online_cpu: int) -> int:
+    if hook.kind is HookKind.TRACEPOINT:
+        assert hook.tracepoint_id is not None
+        return kernel.attach_tracepoint(program_fd, hook.tracepoint_id, online_cpu)
+    typed = hook.kind is HookKind.TYPED_RAW_TRACEPOINT
+    return kernel.open_raw_tracepoint(program_fd, None if typed else hook.target)
+
+
+def _not_attached(hook: Hook, error: OSError) -> Missing:
+    return Missing(
+        f"{hook.kind.value} {hook.target}",
+        f"{hook.program} does not run",
+        f"the kernel refused it: {error}",
+    )
+
+
+def _require_births(attached: list[Hook], missing: list[Missing]) -> None:
+    """Without births and deaths there is no tool; everything else degrades."""
+    have = {hook.program for hook in attached}
+    for program in ("on_task_newtask", "on_sched_process_exit"):
+        if program not in have:
+            entry = next(entry for entry in missing if entry.effect.startswith(program))
+            raise UnavailableError(f"{entry.what} cannot be attached: {entry.remedy}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""Which program goes on which hook: a pure function of facts about the host."""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass
+
+from threadtrace.errors import PrivilegeError, UnavailableError
+from threadtrace.probe.host import CLONE_SYSTEM_CALLS, HostFacts
+
+
+class HookKind(str, enum.Enum):
+    """How a program is attached, cheapest first."""
+
+    TYPED_RAW_TRACEPOINT = "typed_raw_tracepoint"
+    RAW_TRACEPOINT = "raw_tracepoint"
+    TRACEPOINT = "tracepoint"
+
+
+@dataclass(frozen=True, slots=True)
+class Hook:
+    """One attachment."""
+
+    program: str
+    kind: HookKind
+    target: str
+    reason: str
+    tracepoint_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Something that does not work here, what follows from it and what would mend it."""
+
+    what: str
+    effect: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class HookPlan:
+    """All attachments, and what had to be left out."""
+
+    hooks: tuple[Hook, ...]
+    missing: tuple[Missing, ...]
+    typed_arguments: bool
+    kernel_headers: str | None
+
+
+# raw tracepoint: program of bpf/lifecycle.bpf.c
+_LIFECYCLE = {
+    "task_newtask": "on_task_newtask",
+    "sched_process_exit": "on_sched_process_exit",
+    "cgroup_mkdir": "on_cgroup_mkdir",
+    "cgroup_rmdir": "on_cgroup_rmdir",
+    "cgroup_rename": "on_cgroup_rename",
+    "cgroup_attach_task": "on_cgroup_attach_task",
+}
+
+
+def make_plan(facts: HostFacts) -> HookPlan:
+    """Decide.
+
+    Raises:
+        PrivilegeError: a capability is missing without which nothing can be attached.
+        UnavailableError: neither BTF nor kernel headers, or lockdown forbids what is needed.
+    """
+    _require_privileges(facts)
+    _require_readable_kernel(facts)
+    refusal_hooks, missing = _refusal_hooks(facts)
+    return HookPlan(
+        hooks=(*_lifecycle_hooks(facts), *refusal_hooks),
+        missing=missing,
+        typed_arguments=facts.has_btf,
+        kernel_headers=None if facts.has_btf else facts.headers_directory,
+    )
+
+
+def _require_privileges(facts: HostFacts) -> None:
+    if "CAP_SYS_ADMIN" in facts.capabilities:
+        return
+    absent = sorted({"CAP_BPF", "CAP_PERFMON"} - facts.capabilities)
+    if absent:
+        raise PrivilegeError(
+            f"{' and '.join(absent)} missing: run as root (sudo), in a privileged pod, "
+            "or with CAP_BPF and CAP_PERFMON"
+        )
+
+
+def _require_readable_kernel(facts: HostFacts) -> None:
+    if facts.lockdown == "confidentiality":
+        raise UnavailableError(
+            "kernel lockdown is in confidentiality mode, which forbids reading kernel memory: "
+            "boot with lockdown=integrity (or without lockdown)"
+        )
+    if not facts.has_btf and not facts.headers_directory:
+        raise UnavailableError(
+            "the kernel's layout is unknown: /sys/kernel/btf/vmlinux cannot be read and there are "
+            f"no kernel headers; apt-get install linux-headers-{facts.kernel_release}, or boot a "
+            "kernel with CONFIG_DEBUG_INFO_BTF=y"
+        )
+
+
+def _lifecycle_hooks(facts: HostFacts) -> list[Hook]:
+    if facts.has_btf:
+        kind, reason = HookKind.TYPED_RAW_TRACEPOINT, "BTF: members are read by plain loads"
+    else:
+        kind, reason = HookKind.RAW_TRACEPOINT, "no BTF: members are read through a helper"
+    return [Hook(program, kind, target, reason) for target, program in _LIFECYCLE.items()]
+
+
+def _refusal_hooks(facts: HostFacts) -> tuple[list[Hook], tuple[Missing, ...]]:
+    reason = "return value of the system call; slows every system call of the node a little"
+    hooks = [
+        Hook("on_clone_exit", HookKind.TRACEPOINT, f"syscalls:sys_exit_{name}", reason, number)
+        for name, number in facts.clone_exit_tracepoints
+    ]
+    if hooks:
+        return hooks, ()
+    if facts.tracefs_directory is None:
+        remedy = "mount -t tracefs tracefs /sys/kernel/tracing"
+    else:
+        remedy = "boot a kernel with CONFIG_FTRACE_SYSCALLS=y"
+    calls = ", ".join(CLONE_SYSTEM_CALLS)
+    return [], (Missing(f"exit tracepoints of {calls}", "refused clones are not counted", remedy),)

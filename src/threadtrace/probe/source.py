@@ -1,0 +1,180 @@
+"""Where counts come from: the seam between the kernel and the rest."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from threadtrace.probe.loader import LoadedPrograms
+from threadtrace.probe.maps import MapReader
+from threadtrace.probe.records import (
+    CGROUP_COUNTS,
+    CGROUP_KEY,
+    NODE_COUNTER,
+    PROCESS_COUNTS,
+    PROCESS_KEY,
+    REFUSAL_COUNT,
+    REFUSAL_KEY,
+    CgroupRecord,
+    Counts,
+    NodeCounter,
+    ProcessCounts,
+    ProcessKey,
+    decode_cgroup_record,
+)
+from threadtrace.probe.ring import Ring
+
+_COUNT_FIELDS = len(Counts._fields)
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """Everything the kernel counted since the programs were attached, read in one go."""
+
+    cgroups: dict[int, Counts]
+    unattributed: Counts
+    """What found the map of cgroups full."""
+    refusals: dict[tuple[int, int], int]
+    """By cgroup id and errno."""
+    processes: dict[ProcessKey, ProcessCounts]
+    moves: int
+    """Tasks moved between cgroups."""
+    lost: dict[str, int]
+    """Events not counted where they belong, by place."""
+
+
+class CounterSource(Protocol):
+    """Something that counts: the live kernel, or a recording."""
+
+    def fileno(self) -> int:
+        """A descriptor that is readable while records wait."""
+
+    def read_records(self) -> list[CgroupRecord]:
+        """Cgroups that came and went since the last call, oldest first."""
+
+    def read_counters(self) -> Counters:
+        """All counters, cumulative."""
+
+    def forget_cgroup(self, cgroup_id: int, errors: list[int]) -> None:
+        """Drop the counters of a cgroup that is gone, those of its refusals too."""
+
+    def forget_process(self, key: ProcessKey) -> None:
+        """Drop the counters of a process that is gone."""
+
+    def close(self) -> None:
+        """Stop counting."""
+
+
+class LiveSource:
+    """The programs that the loader attached."""
+
+    def __init__(self, loaded: LoadedPrograms) -> None:
+        self._loaded = loaded
+        self._maps = loaded.maps
+        self._reader = MapReader()
+        self._ring = Ring(loaded.maps["records"])
+        self._per_cpu_counts = CGROUP_COUNTS.size * self._reader.cpu_count
+        self._per_cpu_number = NODE_COUNTER.size * self._reader.cpu_count
+
+    def fileno(self) -> int:
+        """See CounterSource."""
+        return self._ring.fileno()
+
+    def read_records(self) -> list[CgroupRecord]:
+        """See CounterSource."""
+        return [decode_cgroup_record(data) for data in self._ring.take()]
+
+    def read_counters(self) -> Counters:
+        """See CounterSource.
+
+        Raises:
+            OSError: a map cannot be read.
+        """
+        node = [self._node_counter(index) for index in NodeCounter]
+        lost = {
+            "cgroups_map": node[NodeCounter.LOST_CGROUP_COUNTS],
+            "refusals_map": node[NodeCounter.LOST_REFUSAL_COUNTS],
+            "processes_map": node[NodeCounter.LOST_PROCESS_COUNTS],
+            "records_ring": node[NodeCounter.LOST_CGROUP_RECORDS],
+            "kernel_programs": self._missed_runs(),
+        }
+        return Counters(
+            cgroups=self._read_cgroups(),
+            unattributed=self._read_unattributed(),
+            refusals=self._read_refusals(),
+            processes=self._read_processes(),
+            moves=node[NodeCounter.MOVES],
+            lost={where: count for where, count in lost.items() if count},
+        )
+
+    def forget_cgroup(self, cgroup_id: int, errors: list[int]) -> None:
+        """See CounterSource."""
+        self._reader.delete(self._maps["cgroups"], CGROUP_KEY.pack(cgroup_id))
+        for error in errors:
+            self._reader.delete(self._maps["refusals"], REFUSAL_KEY.pack(cgroup_id, error, 0))
+
+    def forget_process(self, key: ProcessKey) -> None:
+        """See CounterSource."""
+        self._reader.delete(self._maps["processes"], PROCESS_KEY.pack(*key, 0))
+
+    def close(self) -> None:
+        """Detach the programs."""
+        self._ring.close()
+        self._loaded.close()
+
+    def _read_cgroups(self) -> dict[int, Counts]:
+        counts: dict[int, Counts] = {}
+        fd = self._maps["cgroups"]
+        for keys, values in self._reader.entries(fd, CGROUP_KEY.size, self._per_cpu_counts):
+            columns = self._reader.per_cpu_columns(values, _COUNT_FIELDS)
+            ids = memoryview(keys).cast("Q")
+            counts.update(zip(ids, map(Counts._make, zip(*columns))))
+        return counts
+
+    def _read_unattributed(self) -> Counts:
+        raw = self._reader.value(
+            self._maps["unattributed"], b"\0\0\0\0", self._per_cpu_counts
+        )
+        assert raw is not None  # an array's entries always exist
+        columns = self._reader.per_cpu_columns(raw, _COUNT_FIELDS)
+        return Counts._make(column[0] for column in columns)
+
+    def _read_refusals(self) -> dict[tuple[int, int], int]:
+        found: dict[tuple[int, int], int] = {}
+        size = REFUSAL_COUNT.size * self._reader.cpu_count
+        for keys, values in self._reader.entries(self._maps["refusals"], REFUSAL_KEY.size, size):
+            (sums,) = self._reader.per_cpu_columns(values, 1)
+            for (cgroup_id, error, _), count in zip(REFUSAL_KEY.iter_unpack(keys), sums):
+                found[cgroup_id, error] = count
+        return found
+
+    def _read_processes(self) -> dict[ProcessKey, ProcessCounts]:
+        found: dict[ProcessKey, ProcessCounts] = {}
+        fd = self._maps["processes"]
+        for keys, values in self._reader.entries(fd, PROCESS_KEY.size, PROCESS_COUNTS.size):
+            decoded = map(ProcessCounts._make, PROCESS_COUNTS.iter_unpack(values))
+            for (cgroup_id, pid, _), counts in zip(PROCESS_KEY.iter_unpack(keys), decoded):
+                found[ProcessKey(cgroup_id, pid)] = counts
+        return found
+
+    def _node_counter(self, index: NodeCounter) -> int:
+        key = index.to_bytes(4, "little")
+        raw = self._reader.value(self._maps["node"], key, self._per_cpu_number)
+        assert raw is not None
+        return self._reader.per_cpu_sum(raw)
+
+    def _missed_runs(self) -> int:
+        """Runs that the kernel skipped since a program was already running on that CPU.
+
+        The kernel tells it in the descriptor's fdinfo from 5.12 on.
+        """
+        missed = 0
+        for fd in self._loaded.programs.values():
+            with open(f"/proc/self/fdinfo/{fd}", "rb", buffering=0) as info:
+                text = info.read(2048)
+            _, found, rest = text.partition(b"recursion_misses:")
+            if found:
+                missed += int(rest.split(None, 1)[0])
+        return missed
+
+
