@@ -122,7 +122,10 @@ class Output(Protocol):
 
 
 class StopSignal:
-    """Waits for SIGINT, SIGTERM and SIGHUP, so that they end the loop between two ticks."""
+    """Waits for SIGINT, SIGTERM and SIGHUP, so that they end the loop between two ticks.
+
+    Not during start-up: there they end the process at once, and with it all that it attached.
+    """
 
     _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import islice
 
-from threadtrace.identity.workloads import HOST, KERNEL, Directory, Workload, identify, vanished
+from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
 from threadtrace.model.accounts import Account, Accounts
 from threadtrace.model.node import node_snapshot
 from threadtrace.model.snapshot import (
@@ -25,6 +26,7 @@ from threadtrace.model.snapshot import (
 from threadtrace.node.cgroups import Cgroup, CgroupGone, CgroupTree
 from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
+from threadtrace.probe.loader import DEFAULT_MAX_PROCESSES
 from threadtrace.probe.records import (
     KERNEL_CGROUP_ID,
     CgroupChange,
@@ -40,8 +42,9 @@ TOP_PROCESSES = 5
 _REFRESHES_PER_TICK = 256
 _SWEEP_SECONDS = 0.002
 
-# A process that moved away leaves its entry behind; entries that rest are looked at in turn.
-_CHECKED_ENTRIES_PER_TICK = 64
+# Entries of processes that no longer create are dropped once the map is half full, so that it
+# holds those that do; their counts have been told.
+_RESTING_ENTRIES_PER_TICK = 1024
 
 _NS = 1_000_000_000
 
@@ -77,6 +80,7 @@ class Pipeline:
         directory: Directory,
         clock: Clock,
         read_limits: Callable[[], NodeLimits] = read_node_limits,
+        max_processes: int = DEFAULT_MAX_PROCESSES,
     ) -> None:
         """Take the baseline: what is there now counts as present from the first tick on.
 
@@ -89,6 +93,7 @@ class Pipeline:
         self._directory = directory
         self._clock = clock
         self._read_limits = read_limits
+        self._max_processes = max_processes
         self._accounts = Accounts()
         self._places: dict[str, _Place] = {}
         self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
@@ -181,7 +186,7 @@ class Pipeline:
         if cgroup is not None:
             self._file(cgroup)
             return
-        workload = self._directory.add(vanished(cgroup_id), self._seconds())
+        workload = self._directory.add(unknown(cgroup_id), self._seconds())
         self._accounts.assign(cgroup_id, workload.key)
 
     def _file(self, cgroup: Cgroup) -> Workload | None:
@@ -216,20 +221,27 @@ class Pipeline:
         account = self._accounts.close_cgroup(cgroup_id)
         if account is None:
             return None
+        if account.cgroup_ids:
+            self._move_place(account, cgroup_id)
+            return None
         workload = self._directory[account.key]
         self._directory.remove(account.key)
         self._places.pop(account.key, None)
         return EndedWorkload(workload, time_ns, account.life, account.tasks_peak)
 
+    def _move_place(self, account: Account, gone_id: int) -> None:
+        """A workload lost one of several cgroups, perhaps the one its limit is sought from."""
+        place = self._places[account.key]
+        if place.top.id != gone_id:
+            return
+        found = [self._tree.find(cgroup_id) for cgroup_id in account.cgroup_ids]
+        place.top = min((c for c in found if c is not None), key=_depth, default=place.top)
+
     # Tasks that are present
 
-    def _follow_tasks(
-        self, counters: Counters, active_ids: set[int], limits: NodeLimits
-    ) -> None:
+    def _follow_tasks(self, counters: Counters, active_ids: set[int], limits: NodeLimits) -> None:
         active = {
-            cgroup
-            for cgroup_id in active_ids
-            if (cgroup := self._tree.find(cgroup_id)) is not None
+            cgroup for cgroup_id in active_ids if (cgroup := self._tree.find(cgroup_id)) is not None
         }
         # A removed cgroup reads as empty, and its ancestors are read with it.
         changes = self._tree.refresh(active | self._removed.keys(), self._moved(counters))
@@ -246,9 +258,7 @@ class Pipeline:
 
     def _follow_growth(self, active: set[Account], interval_seconds: float) -> None:
         followed = self._growing | active | self._changed
-        self._growing = {
-            account for account in followed if account.follow_growth(interval_seconds)
-        }
+        self._growing = {account for account in followed if account.follow_growth(interval_seconds)}
 
     def _moved(self, counters: Counters) -> bool:
         """Whether every counter is to be read: at first, and after any task moved."""
@@ -277,6 +287,8 @@ class Pipeline:
             if counts.exited_ns:
                 self._source.forget_process(key)
                 self._processes.forget(key.pid)
+        if len(counters.processes) > self._max_processes // 2:
+            self._forget_resting(counters, created)
         busiest = sorted(created, key=created.__getitem__, reverse=True)[:_REFRESHES_PER_TICK]
         for key in busiest:
             counts = counters.processes[key]
@@ -284,6 +296,17 @@ class Pipeline:
                 record = self._processes.note(key.pid, key.cgroup_id, decode_name(counts.name))
                 self._processes.refresh(record)
         self._processes.sweep(_SWEEP_SECONDS)
+
+    def _forget_resting(self, counters: Counters, created: dict[ProcessKey, int]) -> None:
+        """Drop entries of processes that created nothing in this interval.
+
+        Among them those of processes that moved to another cgroup and died there, which the
+        kernel's programs cannot find.
+        """
+        resting = (key for key in counters.processes if key not in created)
+        for key in list(islice(resting, _RESTING_ENTRIES_PER_TICK)):
+            self._source.forget_process(key)
+            self._accounts.forget_process(key)
 
     def _top_processes(self, account: Account) -> tuple[ProcessSnapshot, ...]:
         shown = []
@@ -347,6 +370,10 @@ class Pipeline:
 
     def _seconds(self) -> float:
         return self._clock.monotonic_ns() / _NS
+
+
+def _depth(cgroup: Cgroup) -> int:
+    return cgroup.path.count("/")
 
 
 def _limit_owner(cgroup: Cgroup) -> Cgroup | None:

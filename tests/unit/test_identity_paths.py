@@ -217,7 +217,8 @@ def test_random_mixtures_never_raise_and_stay_consistent() -> None:
         assert identity.container_id is None or identity.runtime not in (None, "systemd")
         assert (identity.runtime == "systemd") <= (identity.unit is not None)
         assert identity.pod_uid is None or len(identity.pod_uid) in (32, 36)
-        assert identity.container_id != "" and identity.unit != ""
+        assert identity.container_id != ""
+        assert identity.unit != ""
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ _DEBUG_VARIABLE = "THREADTRACE_DEBUG"
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, message="threadtrace %(version)s")
 def cli() -> None:
-    """Which container on this node is exploding in threads?
+    r"""Which container on this node is exploding in threads?
 
     Counts every thread and process created, exited and refused, per container, in the kernel.
     Needs root (or CAP_BPF and CAP_PERFMON). `threadtrace doctor` tells what works here.

@@ -52,14 +52,12 @@ def stream(
         raise click.BadParameter(
             "sockets cannot be written to yet: use - and pipe it", param_hint="--output"
         )
-    with StopSignal() as stop:
-        sink = LineSink.open(output, stop.is_set)
-        with start_agent(AgentOptions(max_cgroups, host_root)) as agent:
-            events = EventStream(EventWriter(), sink, include_idle)
-            events.on_start(
-                time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds}
-            )
-            run(agent, events, stop, interval_seconds, duration_seconds)
+    stop = StopSignal()
+    sink = LineSink.open(output, stop.is_set)
+    with start_agent(AgentOptions(max_cgroups, host_root)) as agent, stop:
+        events = EventStream(EventWriter(), sink, include_idle)
+        events.on_start(time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds})
+        run(agent, events, stop, interval_seconds, duration_seconds)
     if sink.total_lost:
         raise OutputError(
             f"{sink.total_lost:,} events could not be written to {output}: free some room, or "

@@ -29,16 +29,16 @@ def top(
     """
     from threadtrace.agent import AgentOptions, StopSignal, run, start_agent
 
-    with StopSignal() as stop:
-        with start_agent(AgentOptions(max_cgroups, host_root)) as agent:
-            notes = [
-                f"{entry['what']}: {entry['effect']} ({entry['remedy']})"
-                for entry in agent.details()["missing"]
-            ]
-            duration = interval_seconds if once else None
-            with _view(notes, once, as_json, stop.is_set) as view:
-                run(agent, view, stop, interval_seconds, duration)
-        return stop.exit_code or os.EX_OK
+    stop = StopSignal()
+    with start_agent(AgentOptions(max_cgroups, host_root)) as agent, stop:
+        notes = [
+            f"{entry['what']}: {entry['effect']} ({entry['remedy']})"
+            for entry in agent.details()["missing"]
+        ]
+        duration = interval_seconds if once else None
+        with _view(notes, once, as_json, stop.is_set) as view:
+            run(agent, view, stop, interval_seconds, duration)
+    return stop.exit_code or os.EX_OK
 
 
 def _view(

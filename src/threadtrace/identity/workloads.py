@@ -53,13 +53,13 @@ class Workload:
         if self.kind is WorkloadKind.CONTAINER:
             assert self.container_id is not None
             named = self.names.container_name if self.names else None
-            return named or f"{self.runtime or 'container'} {self.container_id[:_SHORT_ID]}"
+            return named or f"container {self.container_id[:_SHORT_ID]}"
         if self.kind is WorkloadKind.POD:
             return f"pod {self.pod_uid}"
         if self.kind is WorkloadKind.UNIT:
             return self.unit or self.key
         if self.kind in (WorkloadKind.KERNEL, WorkloadKind.HOST):
-            return self.kind.value
+            return str(self.kind.value)
         return self.cgroup_path or self.key
 
     def _pod_name(self, names: ContainerNames) -> str:
@@ -97,9 +97,9 @@ def identify(path: str) -> Workload:
     return Workload(WorkloadKind.CGROUP, f"cgroup:{shown}", shown)
 
 
-def vanished(cgroup_id: int) -> Workload:
-    """A cgroup that was gone before anyone learnt its path."""
-    return Workload(WorkloadKind.UNKNOWN, f"gone cgroup {cgroup_id}", None)
+def unknown(cgroup_id: int) -> Workload:
+    """A cgroup whose path cannot be learnt: gone before, or outside of what is mounted here."""
+    return Workload(WorkloadKind.UNKNOWN, f"cgroup id {cgroup_id}", None)
 
 
 @dataclass(slots=True)

@@ -1,0 +1,1 @@
+"""Counts become what outputs show. Pure: no clock, no files."""

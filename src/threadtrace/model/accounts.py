@@ -14,6 +14,7 @@ from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
 from threadtrace.probe.source import Counters
 
 _ZERO = Counts(0, 0, 0, 0)
+_NOTHING = Totals()
 
 # Growth is averaged so that a shell that forks and reaps does not jump about in the view, while a
 # leak shows within two ticks of a second.
@@ -34,7 +35,7 @@ class Account:
     exited: int = 0
     refused: dict[int, int] = field(default_factory=dict)
     """By errno. Like the three above: of the interval."""
-    life: Totals = Totals()
+    life: Totals = _NOTHING
     """Of all intervals that are over."""
     growth_per_second: float = 0.0
     """By how much the number of tasks has changed lately, averaged."""
@@ -175,7 +176,7 @@ class Accounts:
         return account
 
     def close_cgroup(self, cgroup_id: int) -> Account | None:
-        """A cgroup is gone; its account if that was the workload's last one."""
+        """A cgroup is gone; the account that it belonged to, closed too if it was the last one."""
         for error in self.refusal_errors(cgroup_id):
             del self._last_refusals[cgroup_id, error]
         self._last_counts.pop(cgroup_id, None)
@@ -183,9 +184,13 @@ class Accounts:
         if account is None:
             return None
         account.cgroup_ids.discard(cgroup_id)
-        if account.cgroup_ids:
-            return None
-        return self._by_key.pop(account.key)
+        if not account.cgroup_ids:
+            del self._by_key[account.key]
+        return account
+
+    def forget_process(self, key: ProcessKey) -> None:
+        """A process whose entry was dropped: should it create again, it begins at zero."""
+        self._last_processes.pop(key, None)
 
     def refusal_errors(self, cgroup_id: int) -> list[int]:
         """The errors with which clones were refused in a cgroup so far."""

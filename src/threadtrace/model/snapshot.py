@@ -107,7 +107,7 @@ class Loss(NamedTuple):
     """Something that was not counted, delivered or kept."""
 
     where: str
-    count: int
+    lost: int
 
 
 class EndedWorkload(NamedTuple):

@@ -1,0 +1,1 @@
+"""The node: limits, cgroups and processes, read from /proc and the cgroup file systems."""

@@ -102,7 +102,9 @@ def _find(root: Path, process: str, prefix: str) -> PidsHierarchy | None:
         if "pids" in mount.options:
             mode: CgroupMode = "hybrid" if unified else "v1"
             number = _hierarchy_number(memberships)
-            return PidsHierarchy(prefix + mount.point, 1, mode, number, _is_root(root, prefix, mount))
+            return PidsHierarchy(
+                prefix + mount.point, 1, mode, number, _is_root(root, prefix, mount)
+            )
     for mount in unified:
         controllers = root / (prefix + mount.point).lstrip("/") / "cgroup.controllers"
         if "pids" in _read(controllers).split():

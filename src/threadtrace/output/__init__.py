@@ -1,0 +1,1 @@
+"""Rendering only: snapshots in, lines or tables out."""

@@ -66,9 +66,8 @@ class EventWriter:
             message, severity = "The node's limits cannot be read", _WARN
         else:
             limit = node.pid_max_usable if node.nearest_limit == "pid_max" else node.threads_max
-            message = (
-                f"{node.tasks:,} tasks use {node.used_ratio:.1%} of {node.nearest_limit} ({limit:,})"
-            )
+            share = f"{node.used_ratio:.1%} of {node.nearest_limit} ({limit:,})"
+            message = f"{node.tasks:,} tasks use {share}"
             severity = _WARN if node.used_ratio >= _HIGH_USE_RATIO else _INFO
         return self._line(
             "threadtrace.node.limits", time_ns, severity, message, {}, node_fields(node)
@@ -130,7 +129,7 @@ class EventWriter:
     def loss(self, time_ns: int, loss: Loss) -> bytes:
         """``threadtrace.loss``."""
         message = describe_loss(loss)
-        details = {"where": loss.where, "lost_count": loss.count}
+        details = {"where": loss.where, "lost_count": loss.lost}
         return self._line("threadtrace.loss", time_ns, _ERROR, message, {}, details)
 
     def _line(
@@ -174,7 +173,7 @@ _LOSSES = {
 
 def describe_loss(loss: Loss) -> str:
     """One sentence that says what was lost and what would help."""
-    return f"{loss.count:,} lost: {_LOSSES.get(loss.where, loss.where)}"
+    return f"{loss.lost:,} lost: {_LOSSES.get(loss.where, loss.where)}"
 
 
 def timestamp(time_ns: int) -> str:

@@ -96,9 +96,7 @@ def workload_fields(workload: Workload) -> Fields:
     fields: Fields = {}
     k8s = {
         "namespace": known({"name": names.k8s_namespace if names else None}),
-        "pod": known(
-            {"name": names.k8s_pod_name if names else None, "uid": workload.pod_uid}
-        ),
+        "pod": known({"name": names.k8s_pod_name if names else None, "uid": workload.pod_uid}),
         "container": known({"name": names.k8s_container_name if names else None}),
     }
     container = {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +18,11 @@ _HIGH, _CRITICAL = 0.8, 0.95
 
 
 def render(
-    snapshot: Snapshot, workloads: Sequence[WorkloadSnapshot], notes: Sequence[str], rows: int
+    snapshot: Snapshot,
+    workloads: Sequence[WorkloadSnapshot],
+    notes: Sequence[str],
+    width: int,
+    rows: int,
 ) -> RenderableType:
     """One frame.
 
@@ -24,28 +30,29 @@ def render(
         snapshot: of the node.
         workloads: in the order to be shown.
         notes: lines of warning above the table.
+        width: of the terminal, in columns.
         rows: how many workloads fit.
     """
     parts: list[RenderableType] = [_head(snapshot.node)]
     parts += [Text(printable(note), style="yellow") for note in notes]
-    parts.append(_table(workloads[: max(1, rows)]))
+    parts.append(_table(workloads[: max(1, rows)], width))
     hidden = len(workloads) - max(1, rows)
     if hidden > 0:
         parts.append(Text(f"{hidden} more workloads", style="dim"))
     return Group(*parts)
 
 
-def head_lines(notes: Sequence[str], console: Console) -> int:
+def head_lines(notes: Sequence[str], width: int) -> int:
     """Lines that everything but the workloads takes."""
-    notes_lines = sum(1 + len(note) // max(1, console.width) for note in notes)
+    notes_lines = sum(1 + len(note) // max(1, width) for note in notes)
     return 2 + notes_lines + 1 + 1
 
 
 def _head(node: NodeSnapshot) -> Text:
-    head = Text()
-    head.append(_limit("ids", node.tasks, node.pid_max_usable, f"pid_max {_number(node.pid_max)}"))
+    head = Text(f"{_number(node.tasks)} tasks   ")
+    head.append(_limit("pid_max", node.tasks, node.pid_max_usable, "usable"))
     head.append("   ")
-    head.append(_limit("threads", node.tasks, node.threads_max, "threads-max"))
+    head.append(_limit("threads-max", node.tasks, node.threads_max, ""))
     head.append("\n")
     seconds = node.interval_seconds or 1.0
     counts = node.counts
@@ -59,38 +66,29 @@ def _head(node: NodeSnapshot) -> Text:
     return head
 
 
-def _limit(label: str, used: int | None, limit: int | None, name: str) -> Text:
+def _limit(name: str, used: int | None, limit: int | None, remark: str) -> Text:
+    text = Text(f"{name} ")
     if used is None or not limit:
-        return Text(f"{label} {_number(used)} of {_UNKNOWN} ({name})")
-    text = Text(f"{label} {used:,} of {limit:,} ({name}) ")
-    return text.append(f"{used / limit:.1%}", style=_style(used / limit))
+        return text.append(_UNKNOWN)
+    text.append(f"{used / limit:.1%}", style=_style(used / limit))
+    return text.append(f" of {limit:,} {remark}".rstrip())
 
 
-def _table(workloads: Sequence[WorkloadSnapshot]) -> Table:
+def _table(workloads: Sequence[WorkloadSnapshot], width: int) -> Table:
+    columns = [column for column in _COLUMNS if width >= column.min_terminal_width]
     table = Table(box=None, pad_edge=False, expand=True, header_style="reverse")
-    # The name gives way last: without it a row says nothing.
-    table.add_column("WORKLOAD", no_wrap=True, overflow="ellipsis", ratio=3, min_width=24)
-    for title in ("TASKS", "LIMIT", "THR/s", "PROC/s", "EXIT/s", "NET/s", "REFUSED"):
-        table.add_column(title, justify="right", no_wrap=True)
-    table.add_column("TOP PROCESS", no_wrap=True, overflow="ellipsis", ratio=2, min_width=8)
+    for column in columns:
+        table.add_column(
+            column.title,
+            justify=column.justify,
+            no_wrap=True,
+            overflow="ellipsis",
+            ratio=column.ratio,
+            min_width=column.min_width,
+        )
     for workload in workloads:
-        table.add_row(*_row(workload))
+        table.add_row(*(column.cell(workload) for column in columns))
     return table
-
-
-def _row(workload: WorkloadSnapshot) -> list[Text]:
-    refused = workload.counts.refused
-    return [
-        Text(printable(workload.workload.name)),
-        Text(f"{workload.tasks:,}"),
-        _share(workload),
-        Text(_rate(workload.threads_created_per_second)),
-        Text(_rate(workload.processes_created_per_second)),
-        Text(_rate(workload.exited_per_second)),
-        Text(_rate(workload.growth_per_second, "+")),
-        Text(f"{refused:,}" if refused else _UNKNOWN, style="bold red" if refused else ""),
-        _top_process(workload),
-    ]
 
 
 def _share(workload: WorkloadSnapshot) -> Text:
@@ -100,11 +98,16 @@ def _share(workload: WorkloadSnapshot) -> Text:
     return Text(f"{workload.limit:,} {ratio:.0%}", style=_style(ratio))
 
 
+def _refused(workload: WorkloadSnapshot) -> Text:
+    refused = workload.counts.refused
+    return Text(f"{refused:,}", style="bold red") if refused else Text(_UNKNOWN)
+
+
 def _top_process(workload: WorkloadSnapshot) -> Text:
     if not workload.top_processes:
         return Text(_UNKNOWN)
     process = workload.top_processes[0]
-    return Text(f"{process.threads:,} {printable(process.name)}[{process.pid}]")
+    return Text(f"{printable(process.name)}[{process.pid}] {process.threads:,}")
 
 
 def _rate(per_second: float, sign: str = "") -> str:
@@ -121,3 +124,27 @@ def _style(ratio: float) -> str:
     if ratio >= _CRITICAL:
         return "bold red"
     return "yellow" if ratio >= _HIGH else ""
+
+
+@dataclass(frozen=True)
+class _Column:
+    title: str
+    cell: Callable[[WorkloadSnapshot], Text]
+    min_width: int
+    min_terminal_width: int = 0
+    """On a narrower terminal the column gives way."""
+    ratio: int | None = None
+    justify: Literal["left", "right"] = "right"
+
+
+_COLUMNS = (
+    _Column("WORKLOAD", lambda w: Text(printable(w.workload.name)), 24, 0, 3, "left"),
+    _Column("TASKS", lambda w: Text(f"{w.tasks:,}"), 6),
+    _Column("LIMIT", _share, 5),
+    _Column("THR/s", lambda w: Text(_rate(w.threads_created_per_second)), 6),
+    _Column("PROC/s", lambda w: Text(_rate(w.processes_created_per_second)), 6, 90),
+    _Column("EXIT/s", lambda w: Text(_rate(w.exited_per_second)), 6, 100),
+    _Column("NET/s", lambda w: Text(_rate(w.growth_per_second, "+")), 6),
+    _Column("REFUSED", _refused, 7),
+    _Column("TOP PROCESS", _top_process, 16, 80, 2, "left"),
+)

@@ -17,7 +17,6 @@ from threadtrace.output.events import describe_loss
 from threadtrace.output.fields import Fields, node_fields, rates_fields, workload_fields
 from threadtrace.output.sink import LineSink
 
-# Enough for the losses of one run: one line for each place where something can be lost.
 _PLAIN_ROWS = 1_000_000
 
 
@@ -48,7 +47,7 @@ class _View:
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Show it, or keep it for the end."""
         for loss in snapshot.losses:
-            self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.count
+            self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.lost
         self._last = snapshot
         if not self._is_last_only:
             self._show(snapshot)
@@ -94,7 +93,10 @@ class PlainView(_View):
 
     def _show(self, snapshot: Snapshot) -> None:
         workloads = by_danger(snapshot.workloads)
-        self._console.print(table.render(snapshot, workloads, self._warnings(), _PLAIN_ROWS))
+        frame = table.render(
+            snapshot, workloads, self._warnings(), self._console.width, _PLAIN_ROWS
+        )
+        self._console.print(frame)
         self._console.file.flush()
 
 
@@ -128,8 +130,9 @@ class LiveView(_View):
 
     def _show(self, snapshot: Snapshot) -> None:
         warnings = self._warnings()
-        rows = self._console.height - table.head_lines(warnings, self._console)
-        frame = table.render(snapshot, by_danger(snapshot.workloads), warnings, rows)
+        width, height = self._console.size
+        rows = height - table.head_lines(warnings, width)
+        frame = table.render(snapshot, by_danger(snapshot.workloads), warnings, width, rows)
         self._live.update(frame, refresh=True)
 
 

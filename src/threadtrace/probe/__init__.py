@@ -1,0 +1,1 @@
+"""The kernel: what can be attached, the loader process, maps and records."""

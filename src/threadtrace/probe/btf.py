@@ -25,11 +25,11 @@ class _Type(ctypes.Structure):
 
     @property
     def kind(self) -> int:
-        return (self.info >> 24) & 0x1F
+        return int(self.info >> 24) & 0x1F
 
     @property
     def vlen(self) -> int:
-        return self.info & 0xFFFF
+        return int(self.info) & 0xFFFF
 
     @property
     def has_bitfields(self) -> bool:
@@ -132,7 +132,10 @@ class KernelTypes:
             name = self._name(entry.name_off)
             if name == member:
                 return int(bits)
-            if not name and (inner := self._find_member(self._resolve(entry.type), member)) is not None:
+            if (
+                not name
+                and (inner := self._find_member(self._resolve(entry.type), member)) is not None
+            ):
                 return int(bits) + inner
         return None
 

@@ -114,9 +114,7 @@ def open_raw_tracepoint(program_fd: int, name: str | None) -> int:
     The returned descriptor is the attachment: the kernel detaches when its last copy closes.
     """
     text = ctypes.create_string_buffer(name.encode()) if name else None
-    attributes = _RawTracepointOpen(
-        name=ctypes.addressof(text) if text else 0, prog_fd=program_fd
-    )
+    attributes = _RawTracepointOpen(name=ctypes.addressof(text) if text else 0, prog_fd=program_fd)
     return _bpf(_BPF_RAW_TRACEPOINT_OPEN, attributes)
 
 

@@ -8,7 +8,6 @@ import os
 import struct
 from array import array
 from collections.abc import Callable, Iterator
-from functools import reduce
 from operator import add
 
 from threadtrace.probe.libbpf import load_libbpf
@@ -101,15 +100,13 @@ class MapReader:
         """
         numbers = array("Q", raw)
         stride = fields * self.cpu_count
-        return [
-            list(
-                reduce(
-                    _add_columns,
-                    (numbers[cpu * fields + field :: stride] for cpu in range(self.cpu_count)),
-                )
-            )
-            for field in range(fields)
-        ]
+        columns = []
+        for field in range(fields):
+            sums = numbers[field::stride].tolist()
+            for cpu in range(1, self.cpu_count):
+                sums = list(map(add, sums, numbers[cpu * fields + field :: stride]))
+            columns.append(sums)
+        return columns
 
     def _call(self, function: Callable[..., int], *arguments: object) -> int:
         """0 or a positive errno: libbpf 1 returns it negated, libbpf 0 keeps it in errno."""
@@ -117,7 +114,3 @@ class MapReader:
         if result == 0:
             return 0
         return -result if result < -1 else ctypes.get_errno()
-
-
-def _add_columns(one: array[int] | list[int], other: array[int]) -> list[int]:
-    return list(map(add, one, other))

@@ -132,9 +132,7 @@ class LiveSource:
         return counts
 
     def _read_unattributed(self) -> Counts:
-        raw = self._reader.value(
-            self._maps["unattributed"], b"\0\0\0\0", self._per_cpu_counts
-        )
+        raw = self._reader.value(self._maps["unattributed"], b"\0\0\0\0", self._per_cpu_counts)
         assert raw is not None  # an array's entries always exist
         columns = self._reader.per_cpu_columns(raw, _COUNT_FIELDS)
         return Counts._make(column[0] for column in columns)
@@ -176,5 +174,3 @@ class LiveSource:
             if found:
                 missed += int(rest.split(None, 1)[0])
         return missed
-
-
