@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import resource
 import select
@@ -38,6 +39,7 @@ from threadtrace.probe.source import LiveSource
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
 _RESERVED_DESCRIPTORS = 256
 _BASELINE_SWEEP_SECONDS = 2.0
+_GARBAGE_SECONDS = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,15 +186,19 @@ def run(
     The first tick comes at once: it shows what was there before the start. A tick that is late
     is not made up for: the next one covers the longer interval, whose length the snapshot tells.
     """
+    _collect_garbage_seldom()
     poller = select.poll()
     poller.register(agent.source.fileno(), select.POLLIN)
     poller.register(stop.fileno(), select.POLLIN)
-    now = clock()
+    now = collected = clock()
     end = None if duration_seconds is None else now + duration_seconds
     due = now
     while not stop.is_set() and (end is None or now < end):
         if now >= due:
             _tick(agent, output)
+            if clock() - collected >= _GARBAGE_SECONDS:
+                gc.collect()
+                collected = clock()
             due += interval_seconds * (1 + int((clock() - due) / interval_seconds))
         wake = due if end is None else min(due, end)
         poller.poll(max(0.0, wake - clock()) * 1000)
@@ -208,6 +214,17 @@ def _tick(agent: Agent, output: Output) -> None:
     if started:
         output.on_workloads(started)
     output.on_snapshot(agent.pipeline.tick())
+
+
+def _collect_garbage_seldom() -> None:
+    """Collect by the clock, between two ticks, instead of by the number of objects made.
+
+    A tick makes thousands of tuples that reference counting alone gives back; searching them for
+    cycles took up to a quarter of a tick at 10,000 cgroups.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.disable()
 
 
 def _lift_descriptor_limit() -> int:

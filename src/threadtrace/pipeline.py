@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice
 
+from threadtrace.attribution import ProcessAttribution
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
 from threadtrace.model.accounts import Account, Accounts
 from threadtrace.model.node import node_snapshot
@@ -17,7 +17,6 @@ from threadtrace.model.snapshot import (
     EndedWorkload,
     Loss,
     NodeSnapshot,
-    ProcessSnapshot,
     Snapshot,
     StartedWorkload,
     Totals,
@@ -31,20 +30,8 @@ from threadtrace.probe.records import (
     KERNEL_CGROUP_ID,
     CgroupChange,
     CgroupRecord,
-    ProcessKey,
-    decode_name,
 )
 from threadtrace.probe.source import Counters, CounterSource
-
-TOP_PROCESSES = 5
-
-# Bounds of the work on processes in one tick: about 2 ms for each.
-_REFRESHES_PER_TICK = 256
-_SWEEP_SECONDS = 0.002
-
-# Entries of processes that no longer create are dropped once the map is half full, so that it
-# holds those that do; their counts have been told.
-_RESTING_ENTRIES_PER_TICK = 1024
 
 _NS = 1_000_000_000
 
@@ -93,8 +80,8 @@ class Pipeline:
         self._directory = directory
         self._clock = clock
         self._read_limits = read_limits
-        self._max_processes = max_processes
         self._accounts = Accounts()
+        self._attribution = ProcessAttribution(source, processes, self._accounts, max_processes)
         self._places: dict[str, _Place] = {}
         self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._kernel_base = 0
@@ -102,7 +89,7 @@ class Pipeline:
         self._removed: dict[Cgroup, int] = {}
         self._vanished: list[int] = []
         self._last_moves: int | None = None
-        self._created: dict[tuple[int, int], int] = {}
+        self._last_lost_records = 0
         self._growing: set[Account] = set()
         self._changed: set[Account] = set()
         self._last_ns = clock.monotonic_ns()
@@ -135,31 +122,22 @@ class Pipeline:
         for cgroup_id in self._accounts.unassigned(counters):
             self._introduce(cgroup_id)
         active_ids = self._accounts.count(counters)
-        active = {
-            account
-            for cgroup_id in active_ids
-            if (account := self._accounts.account_of_cgroup(cgroup_id)) is not None
-        }
         limits = self._read_limits()
-        self._follow_processes(counters)
+        self._attribution.follow(counters)
         self._follow_tasks(counters, active_ids, limits)
-        self._follow_growth(active, interval_seconds)
+        self._follow_growth(interval_seconds)
         for key in self._directory.retry_names(now_ns / _NS):
             self._accounts.account(key).is_stale = True
-        node = self._node(counters, active, limits, interval_seconds)
-        workloads = self._workloads(interval_seconds)
-        for account in active:
-            account.begin_interval()
-        return Snapshot(
+        losses = self._accounts.count_losses(counters.lost)
+        snapshot = Snapshot(
             time_ns=self._clock.realtime_ns(),
-            node=node,
-            workloads=workloads,
+            node=self._node(counters, limits, interval_seconds),
+            workloads=self._workloads(interval_seconds),
             ended=self._close_removed(),
-            losses=tuple(
-                Loss(where, count)
-                for where, count in self._accounts.count_losses(counters.lost).items()
-            ),
+            losses=tuple(Loss(where, count) for where, count in losses.items()),
         )
+        self._accounts.end_baseline()
+        return snapshot
 
     # Cgroups and workloads
 
@@ -239,14 +217,16 @@ class Pipeline:
 
     # Tasks that are present
 
-    def _follow_tasks(self, counters: Counters, active_ids: set[int], limits: NodeLimits) -> None:
-        active = {
-            cgroup for cgroup_id in active_ids if (cgroup := self._tree.find(cgroup_id)) is not None
-        }
-        # A removed cgroup reads as empty, and its ancestors are read with it.
-        changes = self._tree.refresh(active | self._removed.keys(), self._moved(counters))
+    def _follow_tasks(self, counters: Counters, active_ids: list[int], limits: NodeLimits) -> None:
+        active = self._tree.find_all(active_ids)
+        above_removed = {cgroup.parent for cgroup in self._removed if cgroup.parent is not None}
+        everything = self._moved(counters) | self._missed_records(counters)
+        changes = self._tree.refresh(active | above_removed, everything)
         for cgroup in self._tree.take_vanished():
             self._removed.setdefault(cgroup, self._clock.monotonic_ns())
+        for cgroup in self._removed:
+            # Not read: another one of the same path may stand in its place.
+            self._tree.set_tasks(cgroup, 0, changes)
         self._tree.set_tasks(self._kernel, self._kernel_tasks(counters), changes)
         if limits.tasks_count is not None:
             self._tree.set_tasks(self._tree.root, limits.tasks_count, changes)
@@ -256,15 +236,28 @@ class Pipeline:
             if account is not None:
                 self._changed.add(account)
 
-    def _follow_growth(self, active: set[Account], interval_seconds: float) -> None:
-        followed = self._growing | active | self._changed
-        self._growing = {account for account in followed if account.follow_growth(interval_seconds)}
+    def _follow_growth(self, interval_seconds: float) -> None:
+        self._growing = {
+            account
+            for account in self._growing | self._changed
+            if account.follow_growth(interval_seconds)
+        }
 
     def _moved(self, counters: Counters) -> bool:
         """Whether every counter is to be read: at first, and after any task moved."""
         moved = counters.moves != self._last_moves
         self._last_moves = counters.moves
         return moved
+
+    def _missed_records(self, counters: Counters) -> bool:
+        """Whether cgroups came or went without notice; those that came are looked for here."""
+        lost = counters.lost.get("records_ring", 0)
+        if lost == self._last_lost_records:
+            return False
+        self._last_lost_records = lost
+        for cgroup in self._tree.scan():
+            self._file(cgroup)
+        return True
 
     def _kernel_tasks(self, counters: Counters) -> int:
         """Counted in the last pass through /proc, and carried on from there."""
@@ -278,54 +271,12 @@ class Pipeline:
             self._kernel_base = self._processes.tasks(KERNEL_CGROUP_ID) - alive
         return max(0, self._kernel_base + alive)
 
-    # Processes
-
-    def _follow_processes(self, counters: Counters) -> None:
-        created = self._accounts.count_processes(counters)
-        self._created = {(key.cgroup_id, key.pid): count for key, count in created.items()}
-        for key, counts in counters.processes.items():
-            if counts.exited_ns:
-                self._source.forget_process(key)
-                self._processes.forget(key.pid)
-        if len(counters.processes) > self._max_processes // 2:
-            self._forget_resting(counters, created)
-        busiest = sorted(created, key=created.__getitem__, reverse=True)[:_REFRESHES_PER_TICK]
-        for key in busiest:
-            counts = counters.processes[key]
-            if not counts.exited_ns:
-                record = self._processes.note(key.pid, key.cgroup_id, decode_name(counts.name))
-                self._processes.refresh(record)
-        self._processes.sweep(_SWEEP_SECONDS)
-
-    def _forget_resting(self, counters: Counters, created: dict[ProcessKey, int]) -> None:
-        """Drop entries of processes that created nothing in this interval.
-
-        Among them those of processes that moved to another cgroup and died there, which the
-        kernel's programs cannot find.
-        """
-        resting = (key for key in counters.processes if key not in created)
-        for key in list(islice(resting, _RESTING_ENTRIES_PER_TICK)):
-            self._source.forget_process(key)
-            self._accounts.forget_process(key)
-
-    def _top_processes(self, account: Account) -> tuple[ProcessSnapshot, ...]:
-        shown = []
-        for record in self._processes.largest(account.cgroup_ids, TOP_PROCESSES):
-            created = self._created.get((record.cgroup_id, record.pid), 0)
-            shown.append(ProcessSnapshot(record.pid, record.name, record.threads, created))
-        return tuple(shown)
-
     # Snapshots
 
     def _node(
-        self,
-        counters: Counters,
-        active: set[Account],
-        limits: NodeLimits,
-        interval_seconds: float,
+        self, counters: Counters, limits: NodeLimits, interval_seconds: float
     ) -> NodeSnapshot:
-        parts = [account.interval() for account in active]
-        parts.append(self._accounts.count_unattributed(counters))
+        parts = (self._accounts.counted(), self._accounts.count_unattributed(counters))
         return node_snapshot(limits, Totals(*map(sum, zip(*parts))), interval_seconds)
 
     def _workloads(self, interval_seconds: float) -> tuple[WorkloadSnapshot, ...]:
@@ -347,25 +298,27 @@ class Pipeline:
         return owner.tasks != snapshot.limit_tasks or owner.limit != snapshot.limit
 
     def _workload(self, account: Account, interval_seconds: float) -> WorkloadSnapshot:
-        account.tasks_peak = max(account.tasks_peak, account.tasks)
-        counts = account.interval()
+        tasks = account.tasks
+        if tasks > account.tasks_peak:
+            account.tasks_peak = tasks
         place = self._places.get(account.key)
         owner = None
         if place is not None:
             owner = place.limit_owner = _limit_owner(place.top)
+        # By position: thousands a tick, and naming a dozen arguments doubles the time of each.
         return WorkloadSnapshot(
-            workload=self._directory[account.key],
-            interval_seconds=interval_seconds,
-            counts=counts,
-            refused_by_errno=account.refused,
-            tasks=max(0, account.tasks),
-            tasks_peak=account.tasks_peak,
-            limit=owner.limit if owner else None,
-            limit_path=owner.path if owner else None,
-            limit_tasks=owner.tasks if owner else None,
-            growth_per_second=account.growth_per_second,
-            top_processes=self._top_processes(account),
-            is_active=any(counts),
+            self._directory[account.key],
+            interval_seconds,
+            account.interval,
+            account.interval_refused,
+            max(0, tasks),
+            account.tasks_peak,
+            owner.limit if owner else None,
+            owner.path if owner else None,
+            owner.tasks if owner else None,
+            account.growth_per_second,
+            self._attribution.top(account),
+            any(account.interval),
         )
 
     def _seconds(self) -> float:

@@ -14,6 +14,7 @@ from threadtrace.cli.doctor import doctor
 from threadtrace.cli.stream import stream
 from threadtrace.cli.top import top
 from threadtrace.errors import ThreadtraceError
+from threadtrace.log import warn
 from threadtrace.output.sink import ReaderGone
 
 EXIT_INTERRUPTED = 130
@@ -69,8 +70,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    line = " ".join(message.split())
-    print(f"threadtrace: {line}", file=sys.stderr)
+    warn(message)
     return code
 
 

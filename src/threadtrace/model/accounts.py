@@ -27,6 +27,8 @@ class Account:
     """One workload's counts."""
 
     key: str
+    tasks_before: int | None
+    """Present tasks when growth was last followed; None: the baseline, which is no growth."""
     cgroup_ids: set[int] = field(default_factory=set)
     tasks: int = 0
     tasks_peak: int = 0
@@ -34,22 +36,43 @@ class Account:
     processes_created: int = 0
     exited: int = 0
     refused: dict[int, int] = field(default_factory=dict)
-    """By errno. Like the three above: of the interval."""
+    """By errno. Like the three above: of the interval that is being counted."""
+    interval: Totals = _NOTHING
+    """Of the interval that was closed last."""
+    interval_refused: dict[int, int] = field(default_factory=dict)
     life: Totals = _NOTHING
-    """Of all intervals that are over."""
+    """Of all intervals that were closed."""
     growth_per_second: float = 0.0
     """By how much the number of tasks has changed lately, averaged."""
     is_stale: bool = True
     """Whether the snapshot no longer shows what is here."""
     snapshot: WorkloadSnapshot | None = None
-    _tasks_before: int | None = None
+
+    def close_interval(self) -> bool:
+        """Start counting the next interval; whether anything happened in the one that ends."""
+        threads, processes, exited = self.threads_created, self.processes_created, self.exited
+        refused = sum(self.refused.values()) if self.refused else 0
+        if not (threads or processes or exited or refused):
+            self.is_stale = self.is_stale or self.interval is not _NOTHING
+            self.interval, self.interval_refused = _NOTHING, {}
+            return False
+        self.interval = Totals(threads, processes, exited, refused)
+        self.interval_refused = self.refused
+        life = self.life
+        self.life = Totals(
+            life.threads_created + threads,
+            life.processes_created + processes,
+            life.exited + exited,
+            life.refused + refused,
+        )
+        self.threads_created = self.processes_created = self.exited = 0
+        self.refused = {}
+        self.is_stale = True
+        return True
 
     def follow_growth(self, interval_seconds: float) -> bool:
-        """Renew the average after an interval; whether there is anything left to follow.
-
-        The first call only notes how many tasks there are: the baseline is no growth.
-        """
-        before, self._tasks_before = self._tasks_before, self.tasks
+        """Renew the average after an interval; whether there is anything left to follow."""
+        before, self.tasks_before = self.tasks_before, self.tasks
         if before is None or interval_seconds <= 0:
             return False
         weight = 1 - math.exp(-interval_seconds / _GROWTH_SECONDS)
@@ -59,24 +82,6 @@ class Account:
         self.is_stale = self.is_stale or bool(growth)
         return bool(self.growth_per_second)
 
-    def interval(self) -> Totals:
-        """What was counted since ``begin_interval``."""
-        return Totals(
-            self.threads_created,
-            self.processes_created,
-            self.exited,
-            sum(self.refused.values()) if self.refused else 0,
-        )
-
-    def begin_interval(self) -> None:
-        """Add the interval to the life and start the next."""
-        counts = self.interval()
-        if any(counts):
-            self.life = Totals(*map(sum, zip(self.life, counts)))
-            self.threads_created = self.processes_created = self.exited = 0
-            self.refused = {}
-            self.is_stale = True  # the next snapshot shows zeros
-
 
 class Accounts:
     """All workloads' counts."""
@@ -84,6 +89,8 @@ class Accounts:
     def __init__(self) -> None:
         self._by_key: dict[str, Account] = {}
         self._by_cgroup: dict[int, Account] = {}
+        self._active: set[Account] = set()
+        self._is_baseline = True
         self._last_counts: dict[int, Counts] = {}
         self._last_refusals: dict[tuple[int, int], int] = {}
         self._last_processes: dict[ProcessKey, ProcessCounts] = {}
@@ -105,46 +112,70 @@ class Accounts:
         """Let a cgroup's counts go to that workload, whose account is opened if need be."""
         account = self._by_key.get(key)
         if account is None:
-            account = self._by_key[key] = Account(key)
+            account = self._by_key[key] = Account(key, None if self._is_baseline else 0)
         account.cgroup_ids.add(cgroup_id)
         self._by_cgroup[cgroup_id] = account
         return account
 
-    def unassigned(self, counters: Counters) -> list[int]:
+    def unassigned(self, counters: Counters) -> set[int]:
         """Cgroups with counts that belong to no workload yet."""
-        counted = counters.cgroups.keys() | {cgroup_id for cgroup_id, _ in counters.refusals}
-        return [cgroup_id for cgroup_id in counted if cgroup_id not in self._by_cgroup]
+        found = counters.cgroups.keys() - self._by_cgroup.keys()
+        found.update(cgroup_id for cgroup_id, _ in counters.refusals)
+        return found - self._by_cgroup.keys()
 
-    def count(self, counters: Counters) -> set[int]:
-        """Add what happened since the last call; the cgroups in which anything did."""
-        active = set()
-        last = self._last_counts
+    def count(self, counters: Counters) -> list[int]:
+        """Add what happened since the last call; the cgroups in which anything did.
+
+        Ends the interval of every workload: ``Account.interval`` tells what was in it.
+        """
+        active_ids = []
+        touched = self._active  # those of the interval before go back to zero
+        last, by_cgroup = self._last_counts, self._by_cgroup
         for cgroup_id, counts in counters.cgroups.items():
             before = last.get(cgroup_id, _ZERO)
             if counts != before:
-                active.add(cgroup_id)
-                account = self._by_cgroup[cgroup_id]
+                active_ids.append(cgroup_id)
+                account = by_cgroup[cgroup_id]
                 account.threads_created += counts[0] - before[0]
                 account.processes_created += counts[1] - before[1]
                 account.exited += counts[2] - before[2] + counts[3] - before[3]
-                account.is_stale = True
+                touched.add(account)
         for key, count in counters.refusals.items():
             change = count - self._last_refusals.get(key, 0)
             if change:
                 cgroup_id, error = key
-                active.add(cgroup_id)
-                account = self._by_cgroup[cgroup_id]
+                active_ids.append(cgroup_id)
+                account = by_cgroup[cgroup_id]
                 account.refused[error] = account.refused.get(error, 0) + change
-                account.is_stale = True
+                touched.add(account)
         self._last_counts = counters.cgroups
         self._last_refusals = counters.refusals
-        return active
+        self._active = {account for account in touched if account.close_interval()}
+        return active_ids
+
+    def counted(self) -> Totals:
+        """Of the interval that was closed last, all workloads together."""
+        sums = [0, 0, 0, 0]
+        for account in self._active:
+            threads, processes, exited, refused = account.interval
+            sums[0] += threads
+            sums[1] += processes
+            sums[2] += exited
+            sums[3] += refused
+        return Totals(*sums)
+
+    def end_baseline(self) -> None:
+        """What is assigned from now on is new: its tasks are growth."""
+        self._is_baseline = False
 
     def count_processes(self, counters: Counters) -> dict[ProcessKey, int]:
         """How many tasks each process created since the last call, where it did."""
         created = {}
+        last = self._last_processes
         for key, counts in counters.processes.items():
-            before = self._last_processes.get(key)
+            before = last.get(key)
+            if counts == before:
+                continue
             change = counts.threads_created + counts.processes_created
             # Another start time: the PID was given to a new process, which began at zero.
             if before is not None and before.start_boottime_ns == counts.start_boottime_ns:
@@ -186,6 +217,7 @@ class Accounts:
         account.cgroup_ids.discard(cgroup_id)
         if not account.cgroup_ids:
             del self._by_key[account.key]
+            self._active.discard(account)
         return account
 
     def forget_process(self, key: ProcessKey) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
 from threadtrace.node.hierarchy import PidsHierarchy
@@ -112,6 +112,12 @@ class CgroupTree:
     def find(self, cgroup_id: int) -> Cgroup | None:
         """The cgroup with that id, if it is known."""
         return self._by_id.get(cgroup_id)
+
+    def find_all(self, cgroup_ids: Iterable[int]) -> set[Cgroup]:
+        """Those of these cgroups that are known."""
+        found = set(map(self._by_id.get, cgroup_ids))
+        found.discard(None)
+        return found  # type: ignore[return-value]
 
     def id_of_path(self, path: str) -> int | None:
         """The id of the cgroup with that path, looked up where it is not known yet."""
@@ -258,23 +264,17 @@ class CgroupTree:
             return []
 
     def _read_tasks(self, cgroup: Cgroup) -> int:
-        """0 once it is gone: nothing can be in it then."""
-        if cgroup.fd >= 0:
-            try:
-                return int(os.pread(cgroup.fd, _NUMBER_BYTES, 0))
-            except OSError:  # ENODEV: removed
-                self._close(cgroup)
-                self._vanished.append(cgroup)
-                return 0
+        """0 once it is gone, since nothing can be in it then; else the last reading at worst."""
         try:
+            if cgroup.fd >= 0:
+                return int(os.pread(cgroup.fd, _NUMBER_BYTES, 0))
             fd = os.open(f"{self._mount_point}{cgroup.path}/pids.current", os.O_RDONLY)
-        except OSError:
-            self._vanished.append(cgroup)
-            return 0
+        except OSError as error:
+            return self._not_read(cgroup, error)
         try:
             tasks = int(os.read(fd, _NUMBER_BYTES))
-        except OSError:
-            tasks = 0
+        except OSError as error:
+            tasks = self._not_read(cgroup, error)
         recently = cgroup.last_active and self._refreshes - cgroup.last_active < _REFRESH_SHARE
         if recently and self._open_descriptors < self._max_descriptors:
             cgroup.fd = fd
@@ -282,6 +282,13 @@ class CgroupTree:
         else:
             os.close(fd)
         return tasks
+
+    def _not_read(self, cgroup: Cgroup, error: OSError) -> int:
+        if error.errno not in (errno.ENOENT, errno.ENODEV):
+            return cgroup.tasks
+        self._close(cgroup)
+        self._vanished.append(cgroup)
+        return 0
 
     def _read_limit(self, cgroup: Cgroup) -> None:
         try:

@@ -23,7 +23,7 @@ from threadtrace.text import clean
 _KTHREADD_PID = 2
 # Entries of /proc/PID/task that are no thread: "." and "..".
 _NOT_THREADS = 2
-_PIDS_BETWEEN_CLOCKS = 32
+_PIDS_BETWEEN_CLOCKS = 16
 
 
 @dataclass(slots=True, eq=False)
@@ -109,8 +109,11 @@ class ProcessTable:
 
     def largest(self, cgroup_ids: Iterable[int], count: int) -> list[ProcessRecord]:
         """Those with the most threads in these cgroups, named."""
-        tables = [self._by_cgroup.get(cgroup_id, {}) for cgroup_id in cgroup_ids]
-        records = [record for table in tables for record in table.values()]
+        records: list[ProcessRecord] = []
+        for cgroup_id in cgroup_ids:
+            table = self._by_cgroup.get(cgroup_id)
+            if table is not None:
+                records += table.values()
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         for record in records:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from threadtrace.errors import OutputError
+from threadtrace.log import warn
 
 # A write of this size to a pipe that polls as writable does not block (pipe(7), PIPE_BUF).
 _PIPE_BYTES = 4096
@@ -79,7 +80,7 @@ class LineSink:
             self.total_lost += lost
         elif self._failing:
             self._failing = False
-            print(f"threadtrace: {self._name} can be written again", file=sys.stderr)
+            warn(f"{self._name} can be written again")
 
     def take_lost(self) -> int:
         """How many lines were lost since the last call."""
@@ -132,8 +133,7 @@ class LineSink:
     def _complain(self, error: OSError) -> None:
         if not self._failing:
             self._failing = True
-            print(
-                f"threadtrace: {self._name}: {error.strerror}; events are dropped and counted "
-                "until there is room",
-                file=sys.stderr,
+            warn(
+                f"{self._name}: {error.strerror}; events are dropped and counted until there is "
+                "room"
             )

@@ -15,9 +15,9 @@ KERNEL_CGROUP_ID = 0
 
 CGROUP_KEY = struct.Struct("=Q")
 CGROUP_COUNTS = struct.Struct("=4Q")
-REFUSAL_KEY = struct.Struct("=QII")
+REFUSAL_KEY = struct.Struct("=QI4x")
 REFUSAL_COUNT = struct.Struct("=Q")
-PROCESS_KEY = struct.Struct("=QII")
+PROCESS_KEY = struct.Struct("=QI4x")
 PROCESS_COUNTS = struct.Struct("=5Q16s")
 NODE_COUNTER = struct.Struct("=Q")
 _CGROUP_RECORD_HEAD = struct.Struct("=IIQQ")
@@ -50,11 +50,8 @@ class Counts(NamedTuple):
     processes_exited: int
 
 
-class ProcessKey(NamedTuple):
-    """``struct process_key``: a process within the cgroup that its children are born into."""
-
-    cgroup_id: int
-    pid: int
+ProcessKey = tuple[int, int]
+"""``struct process_key``: a cgroup's id, and the PID of a process whose children are born there."""
 
 
 class ProcessCounts(NamedTuple):

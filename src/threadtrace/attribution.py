@@ -1,0 +1,87 @@
+"""Which processes of a workload create tasks, and which hold them."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from threadtrace.model.accounts import Account, Accounts
+from threadtrace.model.snapshot import ProcessSnapshot
+from threadtrace.node.processes import ProcessTable
+from threadtrace.probe.records import ProcessKey, decode_name
+from threadtrace.probe.source import Counters, CounterSource
+
+TOP_PROCESSES = 5
+
+# Bounds of the work on processes in one tick: about 1 ms for each.
+_REFRESHES_PER_TICK = 128
+_SWEEP_SECONDS = 0.001
+
+# Entries of processes that no longer create are dropped once the map is half full, so that it
+# holds those that do; their counts have been told.
+_RESTING_ENTRIES_PER_TICK = 1024
+
+
+class ProcessAttribution:
+    """Joins the kernel's counts by process with what /proc tells of each."""
+
+    def __init__(
+        self, source: CounterSource, processes: ProcessTable, accounts: Accounts, max_entries: int
+    ) -> None:
+        """Follow from now on.
+
+        Args:
+            source: of the counts; its entries of the dead are dropped here.
+            processes: all processes of the node.
+            accounts: keeps what was counted before.
+            max_entries: room in the kernel's map of processes.
+        """
+        self._source = source
+        self._processes = processes
+        self._accounts = accounts
+        self._max_entries = max_entries
+        self._created: dict[ProcessKey, int] = {}
+
+    def follow(self, counters: Counters) -> None:
+        """Take in one tick's counts."""
+        created = self._created = self._accounts.count_processes(counters)
+        self._forget_dead(counters)
+        if len(counters.processes) > self._max_entries // 2:
+            self._forget_resting(counters)
+        busiest = sorted(created, key=created.__getitem__, reverse=True)[:_REFRESHES_PER_TICK]
+        for key in busiest:
+            counts = counters.processes[key]
+            if not counts.exited_ns:
+                cgroup_id, pid = key
+                record = self._processes.note(pid, cgroup_id, decode_name(counts.name))
+                self._processes.refresh(record)
+        self._processes.sweep(_SWEEP_SECONDS)
+
+    def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:
+        """The processes with the most threads in a workload's cgroups."""
+        created = self._created
+        return tuple(
+            ProcessSnapshot(
+                record.pid,
+                record.name,
+                record.threads,
+                created.get((record.cgroup_id, record.pid), 0),
+            )
+            for record in self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
+        )
+
+    def _forget_dead(self, counters: Counters) -> None:
+        for key, counts in counters.processes.items():
+            if counts.exited_ns:
+                self._source.forget_process(key)
+                self._processes.forget(key[1])
+
+    def _forget_resting(self, counters: Counters) -> None:
+        """Drop entries of processes that created nothing in this interval.
+
+        Among them those of processes that moved to another cgroup and died there, which the
+        kernel's programs cannot find.
+        """
+        resting = (key for key in counters.processes if key not in self._created)
+        for key in list(islice(resting, _RESTING_ENTRIES_PER_TICK)):
+            self._source.forget_process(key)
+            self._accounts.forget_process(key)

@@ -1,0 +1,157 @@
+"""Cumulative counts become counts of an interval, exactly."""
+
+from __future__ import annotations
+
+import pytest
+
+from threadtrace.model.accounts import Accounts
+from threadtrace.model.snapshot import Totals
+from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
+from threadtrace.probe.source import Counters
+
+NONE = Counts(0, 0, 0, 0)
+
+
+def counters(
+    cgroups: dict[int, Counts] | None = None,
+    refusals: dict[tuple[int, int], int] | None = None,
+    processes: dict[ProcessKey, ProcessCounts] | None = None,
+    unattributed: Counts = NONE,
+    lost: dict[str, int] | None = None,
+    moves: int = 0,
+) -> Counters:
+    return Counters(cgroups or {}, unattributed, refusals or {}, processes or {}, moves, lost or {})
+
+
+def process(threads: int, start: int = 1, refused: int = 0, exited: int = 0) -> ProcessCounts:
+    return ProcessCounts(start, threads, 0, refused, exited, b"java\0")
+
+
+@pytest.fixture
+def accounts() -> Accounts:
+    accounts = Accounts()
+    accounts.assign(7, "container:a")
+    accounts.assign(8, "container:a")
+    accounts.assign(9, "unit:b")
+    return accounts
+
+
+def test_intervals_are_differences_and_add_up_to_the_life(accounts: Accounts) -> None:
+    account = accounts.account("container:a")
+    assert accounts.count(counters({7: Counts(997, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == [7, 8]
+    assert account.interval == Totals(997, 5, 502, 0)
+    assert accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == [7]
+    assert account.interval == Totals(3, 0, 0, 0)
+    assert accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == []
+    assert account.life == Totals(1000, 5, 502, 0)
+    assert account.interval == Totals()
+
+
+def test_nothing_happened_is_nothing_active(accounts: Accounts) -> None:
+    now = counters({7: Counts(1, 1, 1, 1)}, {(9, 11): 13})
+    assert accounts.count(now) == [7, 9]
+    assert accounts.count(now) == []
+
+
+def test_refusals_by_errno(accounts: Accounts) -> None:
+    accounts.count(counters(refusals={(9, 11): 10, (9, 12): 1}))
+    accounts.count(counters(refusals={(9, 11): 23, (9, 12): 1}))
+    assert accounts.account("unit:b").interval_refused == {11: 13}
+    assert accounts.account("unit:b").interval.refused == 13
+    assert accounts.account("container:a").interval == Totals()
+
+
+def test_a_cgroup_without_a_workload_is_named(accounts: Accounts) -> None:
+    assert sorted(
+        accounts.unassigned(
+            counters({7: Counts(1, 0, 0, 0), 20: Counts(1, 0, 0, 0)}, {(21, 11): 1})
+        )
+    ) == [20, 21]
+
+
+def test_the_last_cgroup_closes_the_account(accounts: Accounts) -> None:
+    accounts.count(counters({7: Counts(1, 0, 0, 0)}, {(7, 11): 2}))
+    assert accounts.refusal_errors(7) == [11]
+    left = accounts.close_cgroup(7)
+    assert left is not None
+    assert left.cgroup_ids == {8}
+    closed = accounts.close_cgroup(8)
+    assert closed is left
+    assert closed.cgroup_ids == set()
+    assert [account.key for account in accounts] == ["unit:b"]
+    assert accounts.close_cgroup(8) is None
+
+
+def test_an_id_that_comes_back_begins_at_zero(accounts: Accounts) -> None:
+    accounts.count(counters({7: Counts(100, 0, 0, 0)}))
+    accounts.close_cgroup(7)
+    accounts.assign(7, "container:c")
+    accounts.count(counters({7: Counts(5, 0, 0, 0)}))
+    assert accounts.account("container:c").interval.threads_created == 5
+
+
+def test_creations_by_process(accounts: Accounts) -> None:
+    key = (7, 4242)
+    assert accounts.count_processes(counters(processes={key: process(10)})) == {key: 10}
+    assert accounts.count_processes(counters(processes={key: process(10)})) == {}
+    assert accounts.count_processes(counters(processes={key: process(17)})) == {key: 7}
+
+
+def test_a_pid_that_was_given_away_again_begins_at_zero(accounts: Accounts) -> None:
+    key = (7, 4242)
+    accounts.count_processes(counters(processes={key: process(10, start=1)}))
+    assert accounts.count_processes(counters(processes={key: process(4, start=2)})) == {key: 4}
+
+
+def test_a_dropped_entry_begins_at_zero(accounts: Accounts) -> None:
+    key = (7, 4242)
+    accounts.count_processes(counters(processes={key: process(10)}))
+    accounts.forget_process(key)
+    assert accounts.count_processes(counters(processes={key: process(3)})) == {key: 3}
+
+
+def test_what_is_unattributed_is_told_once(accounts: Accounts) -> None:
+    full = counters(unattributed=Counts(5, 1, 2, 1))
+    assert accounts.count_unattributed(full) == Totals(5, 1, 3)
+    assert accounts.count_unattributed(full) == Totals()
+
+
+def test_losses_are_told_once(accounts: Accounts) -> None:
+    assert accounts.count_losses({"cgroups_map": 3}) == {"cgroups_map": 3}
+    assert accounts.count_losses({"cgroups_map": 3}) == {}
+    assert accounts.count_losses({"cgroups_map": 5, "records_ring": 1}) == {
+        "cgroups_map": 2,
+        "records_ring": 1,
+    }
+
+
+def test_the_baseline_is_no_growth(accounts: Accounts) -> None:
+    accounts.add_tasks(7, 21_317)
+    account = accounts.account("container:a")
+    assert not account.follow_growth(1.0)
+    assert account.growth_per_second == 0.0
+    assert not account.follow_growth(1.0)
+
+
+def test_a_leak_shows_within_two_ticks_and_fades_when_it_ends(accounts: Accounts) -> None:
+    account = accounts.account("container:a")
+    account.follow_growth(1.0)
+    for _ in range(2):
+        accounts.add_tasks(7, 100)
+        assert account.follow_growth(1.0)
+    assert 40 < account.growth_per_second < 100
+    for _ in range(30):
+        account.follow_growth(1.0)
+    assert account.growth_per_second == 0.0
+
+
+def test_growth_does_not_depend_on_the_length_of_the_interval(accounts: Accounts) -> None:
+    fine, coarse = accounts.account("container:a"), accounts.account("unit:b")
+    fine.follow_growth(0.1)
+    coarse.follow_growth(1.0)
+    for _ in range(10):
+        accounts.add_tasks(7, 10)
+        fine.follow_growth(0.1)
+    accounts.add_tasks(9, 100)
+    coarse.follow_growth(1.0)
+    assert fine.growth_per_second == pytest.approx(coarse.growth_per_second)

@@ -1,0 +1,103 @@
+"""The hook plan: facts in, decision out."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from threadtrace.errors import PrivilegeError, UnavailableError
+from threadtrace.probe.host import CAPABILITIES, HostFacts
+from threadtrace.probe.plan import HookKind, make_plan
+
+USUAL = HostFacts(
+    kernel_release="6.1.0-18-amd64",
+    machine="x86_64",
+    capabilities=frozenset(CAPABILITIES),
+    has_btf=True,
+    headers_directory=None,
+    lockdown="none",
+    tracefs_directory="/sys/kernel/tracing",
+    clone_exit_tracepoints=(("clone", 120), ("clone3", 118), ("fork", 124), ("vfork", 122)),
+    online_cpu=0,
+    in_initial_pid_namespace=True,
+)
+
+
+def test_with_btf_everything_is_attached_the_cheap_way() -> None:
+    plan = make_plan(USUAL)
+    kinds = {hook.target: hook.kind for hook in plan.hooks}
+    assert kinds["task_newtask"] is HookKind.TYPED_RAW_TRACEPOINT
+    assert kinds["sched_process_exit"] is HookKind.TYPED_RAW_TRACEPOINT
+    assert kinds["syscalls:sys_exit_clone3"] is HookKind.TRACEPOINT
+    assert plan.missing == ()
+    assert plan.typed_arguments
+    assert plan.kernel_headers is None
+
+
+def test_every_hook_says_why() -> None:
+    assert all(hook.reason for hook in make_plan(USUAL).hooks)
+
+
+def test_all_refusal_hooks_reach_one_program() -> None:
+    programs = {hook.program for hook in make_plan(USUAL).hooks if hook.kind is HookKind.TRACEPOINT}
+    assert programs == {"on_clone_exit"}
+
+
+def test_without_btf_headers_serve() -> None:
+    facts = replace(USUAL, has_btf=False, headers_directory="/lib/modules/6.1.0-18-amd64/build")
+    plan = make_plan(facts)
+    assert plan.kernel_headers == "/lib/modules/6.1.0-18-amd64/build"
+    assert not plan.typed_arguments
+    assert {hook.kind for hook in plan.hooks} == {HookKind.RAW_TRACEPOINT, HookKind.TRACEPOINT}
+
+
+def test_with_neither_the_remedy_names_the_package() -> None:
+    with pytest.raises(UnavailableError, match=r"apt-get install linux-headers-6\.1\.0-18-amd64"):
+        make_plan(replace(USUAL, has_btf=False))
+
+
+def test_lockdown_confidentiality_is_said() -> None:
+    with pytest.raises(UnavailableError, match="lockdown=integrity"):
+        make_plan(replace(USUAL, lockdown="confidentiality"))
+
+
+@pytest.mark.parametrize("mode", ["none", "integrity", None])
+def test_other_lockdown_modes_do_not_matter(mode: str | None) -> None:
+    assert make_plan(replace(USUAL, lockdown=mode)).missing == ()
+
+
+def test_without_tracefs_refusals_are_missing_and_the_rest_works() -> None:
+    plan = make_plan(replace(USUAL, tracefs_directory=None, clone_exit_tracepoints=()))
+    (missing,) = plan.missing
+    assert "not counted" in missing.effect
+    assert missing.remedy == "mount -t tracefs tracefs /sys/kernel/tracing"
+    assert {hook.program for hook in plan.hooks} >= {"on_task_newtask", "on_sched_process_exit"}
+
+
+def test_a_kernel_without_system_call_tracepoints_needs_another_remedy() -> None:
+    (missing,) = make_plan(replace(USUAL, clone_exit_tracepoints=())).missing
+    assert "CONFIG_FTRACE_SYSCALLS" in missing.remedy
+
+
+def test_a_machine_without_fork_and_vfork_is_no_lesser_one() -> None:
+    plan = make_plan(replace(USUAL, clone_exit_tracepoints=(("clone", 1), ("clone3", 2))))
+    assert plan.missing == ()
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "named"),
+    [
+        (set(), "CAP_BPF and CAP_PERFMON"),
+        ({"CAP_BPF"}, "CAP_PERFMON"),
+        ({"CAP_PERFMON", "CAP_SYS_PTRACE"}, "CAP_BPF"),
+    ],
+)
+def test_the_missing_capability_is_named(capabilities: set[str], named: str) -> None:
+    with pytest.raises(PrivilegeError, match=f"^{named} missing: run as root"):
+        make_plan(replace(USUAL, capabilities=frozenset(capabilities)))
+
+
+@pytest.mark.parametrize("capabilities", [{"CAP_SYS_ADMIN"}, {"CAP_BPF", "CAP_PERFMON"}])
+def test_enough_capabilities(capabilities: set[str]) -> None:
+    assert make_plan(replace(USUAL, capabilities=frozenset(capabilities))).hooks

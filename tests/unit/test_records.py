@@ -1,0 +1,126 @@
+"""The wire shapes: what the kernel side writes and the agent decodes is one layout."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import struct
+import subprocess
+
+import pytest
+
+from threadtrace.probe import records
+from threadtrace.probe.paths import bpf_directory
+
+# struct: (decoder, members in order with their offsets as the decoder has them)
+_SHAPES = {
+    "cgroup_counts": records.CGROUP_COUNTS,
+    "refusal_key": records.REFUSAL_KEY,
+    "process_key": records.PROCESS_KEY,
+    "process_counts": records.PROCESS_COUNTS,
+}
+_MEMBERS = {
+    "cgroup_counts": records.Counts._fields,
+    "refusal_key": ("cgroup_id", "error"),
+    "process_key": ("cgroup_id", "tgid"),
+    "process_counts": records.ProcessCounts._fields,
+    "cgroup_record": ("kind", "path_size", "timestamp_ns", "cgroup_id", "path"),
+}
+
+
+@pytest.fixture(scope="module")
+def layout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
+    """Sizes and offsets as the compiler has them, by ``struct`` or ``struct.member``."""
+    compiler = shutil.which("cc") or shutil.which("gcc")
+    assert compiler, "no C compiler: apt-get install gcc libc6-dev"
+    directory = tmp_path_factory.mktemp("layout")
+    prints = [
+        f'printf("{name} %zu\\n", sizeof(struct {name}));'
+        + "".join(
+            f'printf("{name}.{member} %zu\\n", offsetof(struct {name}, {member}));'
+            for member in members
+        )
+        for name, members in _MEMBERS.items()
+    ]
+    prints += [
+        f'printf("{name} %d\\n", {name});'
+        for name in ("NODE_COUNTERS", "KERNEL_CGROUP_ID", *_enumerators())
+    ]
+    source = directory / "layout.c"
+    source.write_text(
+        "#include <linux/types.h>\n#include <stddef.h>\n#include <stdio.h>\n"
+        f'#include "{bpf_directory() / "records.h"}"\n'
+        f"int main(void) {{ {''.join(prints)} return 0; }}\n"
+    )
+    program = directory / "layout"
+    subprocess.run([compiler, "-Wall", "-Werror", "-o", program, source], check=True)
+    output = subprocess.run([program], check=True, capture_output=True, text=True).stdout
+    return {name: int(value) for name, value in map(str.split, output.splitlines())}
+
+
+def _enumerators() -> list[str]:
+    return re.findall(r"\b(NODE_[A-Z_]+|CGROUP_(?:CREATED|REMOVED|RENAMED))\b", _header())
+
+
+def _header() -> str:
+    return (bpf_directory() / "records.h").read_text()
+
+
+@pytest.mark.parametrize("name", _SHAPES)
+def test_size_is_the_same_on_both_sides(name: str, layout: dict[str, int]) -> None:
+    assert _SHAPES[name].size == layout[name]
+
+
+@pytest.mark.parametrize("name", _SHAPES)
+def test_members_stand_in_the_order_of_the_decoder(name: str, layout: dict[str, int]) -> None:
+    sizes = [struct.calcsize(f"={code}") for code in _codes(_SHAPES[name].format)]
+    expected = [sum(sizes[:index]) for index in range(len(sizes))]
+    assert [layout[f"{name}.{member}"] for member in _MEMBERS[name]] == expected
+
+
+def test_every_struct_of_the_header_is_checked() -> None:
+    assert set(re.findall(r"^struct (\w+) \{", _header(), re.MULTILINE)) == set(_MEMBERS)
+
+
+def test_node_counters_have_the_same_indices(layout: dict[str, int]) -> None:
+    assert len(records.NodeCounter) == layout["NODE_COUNTERS"]
+    for counter in records.NodeCounter:
+        assert layout[f"NODE_{counter.name}"] == counter
+
+
+def test_cgroup_changes_have_the_same_numbers(layout: dict[str, int]) -> None:
+    for change in records.CgroupChange:
+        assert layout[f"CGROUP_{change.name}"] == change
+    assert layout["KERNEL_CGROUP_ID"] == records.KERNEL_CGROUP_ID
+
+
+def test_cgroup_record_is_decoded(layout: dict[str, int]) -> None:
+    path = "/kubepods/é".encode() + b"\xff\0"
+    head = struct.pack("=IIQQ", 2, len(path), 1_234, 77)
+    assert layout["cgroup_record.path"] == len(head)
+    record = records.decode_cgroup_record(head + path + b"left over from another record")
+    assert record == records.CgroupRecord(
+        records.CgroupChange.REMOVED, 1_234, 77, "/kubepods/é\udcff"
+    )
+
+
+@pytest.mark.parametrize("data", [b"", b"\1\0\0\0", struct.pack("=IIQQ", 99, 1, 0, 0) + b"\0"])
+def test_a_broken_record_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match=r"\w"):
+        records.decode_cgroup_record(data)
+
+
+def test_names_end_at_the_first_nul_and_are_text_whatever_they_hold() -> None:
+    assert records.decode_name(b"java\0old name\0\0\0") == "java"
+    assert records.decode_name(b"\xff\x1b[31m\0") == "\ufffd\x1b[31m"
+    assert records.decode_name(b"sixteen bytes 16") == "sixteen bytes 16"
+
+
+def _codes(text: str) -> list[str]:
+    """The format's fields, one a member: ``4Q`` is four, ``16s`` one."""
+    fields = re.findall(r"(\d*)([A-Za-z])", text)
+    codes: list[str] = []
+    for count, code in fields:
+        if code != "x":
+            codes += [f"{count}s"] if code == "s" else [code] * int(count or 1)
+    return codes
