@@ -90,6 +90,7 @@ class Pipeline:
         self._vanished: list[int] = []
         self._last_moves: int | None = None
         self._last_lost_records = 0
+        self._last_limit_changes = 0
         self._growing: set[Account] = set()
         self._changed: set[Account] = set()
         self._last_ns = clock.monotonic_ns()
@@ -281,21 +282,28 @@ class Pipeline:
 
     def _workloads(self, interval_seconds: float) -> tuple[WorkloadSnapshot, ...]:
         shown = []
+        all_stale = self._last_limit_changes != self._tree.limit_changes
+        self._last_limit_changes = self._tree.limit_changes
         for account in self._accounts:
             snapshot = account.snapshot
-            if snapshot is None or account.is_stale or self._limit_changed(snapshot, account.key):
+            if (
+                snapshot is None
+                or account.is_stale
+                or all_stale
+                or self._limit_usage_changed(snapshot, account.key)
+            ):
                 snapshot = account.snapshot = self._workload(account, interval_seconds)
                 account.is_stale = False
             if snapshot.tasks or snapshot.is_active:
                 shown.append(snapshot)
         return tuple(shown)
 
-    def _limit_changed(self, snapshot: WorkloadSnapshot, key: str) -> bool:
+    def _limit_usage_changed(self, snapshot: WorkloadSnapshot, key: str) -> bool:
+        """Whether another workload below the same limit came closer to it, or went."""
         place = self._places.get(key)
         if place is None or place.limit_owner is None:
             return False
-        owner = place.limit_owner
-        return owner.tasks != snapshot.limit_tasks or owner.limit != snapshot.limit
+        return place.limit_owner.tasks != snapshot.limit_tasks
 
     def _workload(self, account: Account, interval_seconds: float) -> WorkloadSnapshot:
         tasks = account.tasks

@@ -76,6 +76,8 @@ class CgroupTree:
         self._refreshes = 0
         self._round: Iterator[Cgroup] = iter(())
         self._vanished: list[Cgroup] = []
+        self.limit_changes = 0
+        """How often any limit was found to be another than before."""
         self.root = Cgroup(os.fstat(self._mount_fd).st_ino, ROOT_PATH, None)
         self._by_id = {self.root.id: self.root}
         self._by_path = {ROOT_PATH: self.root}
@@ -296,7 +298,10 @@ class CgroupTree:
                 text = file.read(_NUMBER_BYTES).strip()
         except OSError:
             return
-        cgroup.limit = int(text) if text.isdigit() else None
+        limit = int(text) if text.isdigit() else None
+        if limit != cgroup.limit:
+            cgroup.limit = limit
+            self.limit_changes += 1
 
     def _close(self, cgroup: Cgroup) -> None:
         if cgroup.fd >= 0:

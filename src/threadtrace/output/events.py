@@ -32,6 +32,9 @@ SCHEMA_VERSION = "1.0"
 # Container runtimes split lines of 16 KiB and more.
 MAX_LINE_BYTES = 16 * 1024 - 1
 
+# The last surely fits: an event has some twenty texts, and JSON makes six bytes of a character.
+_CLIPPED_CHARACTERS = (1024, 256, 64)
+
 _INFO, _WARN, _ERROR = ("INFO", 9), ("WARN", 13), ("ERROR", 17)
 _HIGH_USE_RATIO = 0.8
 _NS = 1_000_000_000
@@ -184,10 +187,22 @@ def timestamp(time_ns: int) -> str:
 
 def _encoded(event: dict[str, Any]) -> bytes:
     line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
-    if len(line) > MAX_LINE_BYTES:
+    for length in _CLIPPED_CHARACTERS:
+        if len(line) <= MAX_LINE_BYTES:
+            break
         # Only names can be that long. What is counted stays.
-        event["message"] = event["message"][:1024]
-        event["threadtrace"].pop("top_processes", None)
-        event["threadtrace"]["is_truncated"] = True
-        line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+        clipped_event = _clipped(event, length)
+        clipped_event["threadtrace"]["is_truncated"] = True
+        line = orjson.dumps(clipped_event, option=orjson.OPT_APPEND_NEWLINE)
     return line
+
+
+def _clipped(value: Any, length: int) -> Any:
+    """A copy in which no text is longer than that."""
+    if isinstance(value, str):
+        return value[:length]
+    if isinstance(value, dict):
+        return {name: _clipped(inner, length) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_clipped(inner, length) for inner in value]
+    return value
