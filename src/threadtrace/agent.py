@@ -38,6 +38,7 @@ from threadtrace.probe.source import LiveSource
 
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
 _RESERVED_DESCRIPTORS = 256
+_MAX_DESCRIPTORS = 65_536
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
 
@@ -231,7 +232,7 @@ def _lift_descriptor_limit() -> int:
     """Raise the soft limit of open descriptors to the hard one; the limit that holds now."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    return hard
+    return _MAX_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, _MAX_DESCRIPTORS)
 
 
 def _blind_spots(hierarchy: PidsHierarchy, facts: dict[str, Any]) -> list[dict[str, str]]:

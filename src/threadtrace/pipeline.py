@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from threadtrace.attribution import ProcessAttribution
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
-from threadtrace.model.accounts import Account, Accounts
+from threadtrace.model.accounts import Account, Accounts, growth_weight
 from threadtrace.model.node import node_snapshot
 from threadtrace.model.snapshot import (
     EndedWorkload,
@@ -88,9 +88,12 @@ class Pipeline:
         self._swept = 0
         self._removed: dict[Cgroup, int] = {}
         self._vanished: list[int] = []
+        self._started_late: list[StartedWorkload] = []
         self._last_moves: int | None = None
         self._last_lost_records = 0
         self._last_limit_changes = 0
+        self._is_baseline = True
+        self._watched_seconds = 0.0
         self._growing: set[Account] = set()
         self._changed: set[Account] = set()
         self._last_ns = clock.monotonic_ns()
@@ -102,7 +105,7 @@ class Pipeline:
 
     def handle_records(self) -> list[StartedWorkload]:
         """Take in cgroups that came and went; the workloads that are new."""
-        started = []
+        started, self._started_late = self._started_late, []
         for record in self._source.read_records():
             workload = self._handle(record)
             if workload is not None:
@@ -119,7 +122,12 @@ class Pipeline:
         now_ns = self._clock.monotonic_ns()
         interval_seconds = (now_ns - self._last_ns) / _NS
         self._last_ns = now_ns
+        # What goes after the counters are read keeps its entries until the next tick: births and
+        # exits in between are still to be read.
+        removed, vanished = dict(self._removed), list(self._vanished)
         counters = self._source.read_counters()
+        if self._accounts.unassigned(counters):
+            self._started_late = self.handle_records()  # they may have come just before
         for cgroup_id in self._accounts.unassigned(counters):
             self._introduce(cgroup_id)
         active_ids = self._accounts.count(counters)
@@ -134,10 +142,11 @@ class Pipeline:
             time_ns=self._clock.realtime_ns(),
             node=self._node(counters, limits, interval_seconds),
             workloads=self._workloads(interval_seconds),
-            ended=self._close_removed(),
+            ended=self._close_removed(removed, vanished),
             losses=tuple(Loss(where, count) for where, count in losses.items()),
         )
         self._accounts.end_baseline()
+        self._is_baseline = False
         return snapshot
 
     # Cgroups and workloads
@@ -151,14 +160,16 @@ class Pipeline:
             if cgroup is not None:
                 self._removed[cgroup] = record.timestamp_ns
             return None
-        if self._tree.find(record.cgroup_id) is not None or not record.path:
+        # The tree may know it already, from a process found in it.
+        is_assigned = self._accounts.account_of_cgroup(record.cgroup_id) is not None
+        if is_assigned or not record.path:
             return None
         return self._file(self._tree.add(record.cgroup_id, record.path))
 
     def _introduce(self, cgroup_id: int) -> None:
         """A cgroup that nobody told of: its record was lost, or it is older than the hooks."""
         try:
-            cgroup = self._tree.locate(cgroup_id)
+            cgroup = self._tree.find(cgroup_id) or self._tree.locate(cgroup_id)
         except CgroupGone:
             self._vanished.append(cgroup_id)
             cgroup = None
@@ -184,15 +195,17 @@ class Pipeline:
             place.top = cgroup
         return None
 
-    def _close_removed(self) -> tuple[EndedWorkload, ...]:
+    def _close_removed(
+        self, removed: dict[Cgroup, int], vanished: list[int]
+    ) -> tuple[EndedWorkload, ...]:
         ended = []
-        for cgroup, removed_ns in self._removed.items():
+        for cgroup, removed_ns in removed.items():
             ended.append(self._close(cgroup.id, self._clock.realtime_of(removed_ns)))
             self._tree.remove(cgroup)
-        for cgroup_id in self._vanished:
+            del self._removed[cgroup]
+        for cgroup_id in vanished:
             ended.append(self._close(cgroup_id, self._clock.realtime_ns()))
-        self._removed.clear()
-        self._vanished.clear()
+        del self._vanished[: len(vanished)]
         return tuple(entry for entry in ended if entry is not None)
 
     def _close(self, cgroup_id: int, time_ns: int) -> EndedWorkload | None:
@@ -238,10 +251,13 @@ class Pipeline:
                 self._changed.add(account)
 
     def _follow_growth(self, interval_seconds: float) -> None:
+        if not self._is_baseline:
+            self._watched_seconds += interval_seconds
+        weight = growth_weight(interval_seconds, self._watched_seconds)
         self._growing = {
             account
             for account in self._growing | self._changed
-            if account.follow_growth(interval_seconds)
+            if account.follow_growth(interval_seconds, weight)
         }
 
     def _moved(self, counters: Counters) -> bool:

@@ -34,6 +34,8 @@ STOP_SECONDS = 15.0
 
 _SOCKET_PATH_BYTES = 100  # sun_path holds 108 (unix(7)); containerd adds ".ttrpc"
 
+_LOG_NAME_BYTES = 150
+
 _CONFIGURATION = """\
 version = 2
 root = "{directory}/root"
@@ -310,6 +312,17 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
         return self.state / "io.containerd.runtime.v2.task/k8s.io" / identifier
 
     @contextlib.contextmanager
+    def down(self) -> Iterator[None]:
+        """Kill containerd itself for a while; its shims and containers run on."""
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+        try:
+            yield
+        finally:
+            self._launch()
+            self._await_ready()
+
+    @contextlib.contextmanager
     def pod(
         self,
         name: str,
@@ -329,7 +342,8 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
         """
         cgroup = PodCgroup(uid)
         logs = self.hostroot / "var/log/pods" if kubelet_logs else self.directory / "logs"
-        log_directory = logs / f"{namespace}_{name}_{cgroup.uid}"
+        # A file name has 255 bytes at most, a pod's name alone may have 253.
+        log_directory = logs / f"{namespace}_{name[:_LOG_NAME_BYTES]}_{cgroup.uid}"
         log_directory.mkdir(parents=True)
         configuration = {
             "metadata": {"name": name, "namespace": namespace, "uid": cgroup.uid},
@@ -377,8 +391,7 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
         for name in ("cni/bin", "cni/net.d", "opt"):
             (self.directory / name).mkdir(parents=True)
         self.state.mkdir(parents=True)
-        configuration = self.directory / "config.toml"
-        configuration.write_text(
+        (self.directory / "config.toml").write_text(
             _CONFIGURATION.format(
                 directory=self.directory,
                 state=self.state,
@@ -389,18 +402,11 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
         leftovers.callback(_remover_of_shared_directories())
         leftovers.callback(unmount_below, self.directory)
         leftovers.callback(lambda: kill_all(pids_with_argument(str(self.socket))))
-        with self.log.open("wb") as log:
-            # setpriv: containerd ends with the tests, also where they are killed.
-            self._process = subprocess.Popen(
-                ["setpriv", "--pdeathsig", "TERM", "containerd", "--config", configuration],
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._launch()
         leftovers.callback(self._stop)
         self._client = CriClient(self.socket, self.directory)
         leftovers.callback(self._client.close)
-        wait_until(self._is_ready, START_SECONDS, lambda: "containerd is ready\n" + self._said())
+        self._await_ready()
         run(
             [
                 *("ctr", "--address", self.socket, "--namespace", "k8s.io"),
@@ -410,6 +416,22 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
         )
         for image in (IMAGE, SANDBOX_IMAGE):
             self._await_image(image)
+
+    def _launch(self) -> None:
+        with self.log.open("ab") as log:
+            # setpriv: containerd ends with the tests, also where they are killed.
+            self._process = subprocess.Popen(
+                [
+                    *("setpriv", "--pdeathsig", "TERM"),
+                    *("containerd", "--config", self.directory / "config.toml"),
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _await_ready(self) -> None:
+        wait_until(self._is_ready, START_SECONDS, lambda: "containerd is ready\n" + self._said())
 
     def _is_ready(self) -> bool:
         if self._process.poll() is not None:

@@ -13,8 +13,10 @@ from typing import Any
 
 from .cgroups import PodCgroup
 from .processes import ProcessHandle, run
-from .rootfs import WorkloadRootfs
+from .rootfs import IMAGE, WorkloadRootfs
 from .workload import ContainerWorkload, ExecResult
+
+BUNDLES = "run/containerd/io.containerd.runtime.v2.task/k8s.io"
 
 _CAPABILITIES = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
 
@@ -22,13 +24,21 @@ _CAPABILITIES = ["CAP_CHOWN", "CAP_KILL", "CAP_SETGID", "CAP_SETUID"]
 class RuncContainer(ContainerWorkload):
     """A container started by RuncPod.run(). `bundle` holds its config.json."""
 
-    def __init__(self, identifier: str, pod_uid: str, bundle: Path, state: Path) -> None:
+    def __init__(
+        self, identifier: str, pod_uid: str, cgroup_path: str, bundle: Path, state: Path
+    ) -> None:
         self.id = identifier
         self.pod_uid = pod_uid
         self.bundle = bundle
+        self._cgroup_path = cgroup_path
         self._state = state
         self._output = bundle / "output.log"
         self.pid = 0
+
+    @property
+    def cgroup_path(self) -> str:
+        """See ContainerWorkload.cgroup_path; below another container's where it is nested."""
+        return self._cgroup_path
 
     def start(self) -> None:
         """Start the main process, detached. Raises RuntimeError with runc's own log."""
@@ -88,6 +98,9 @@ class RuncContainer(ContainerWorkload):
 class RuncPod(contextlib.AbstractContextManager["RuncPod"]):
     """A pod's cgroup with containers in it. A context manager: always cleans up.
 
+    `hostroot` is laid out like a node's root: bundles are where containerd keeps those of a
+    kubelet's containers, so that `annotations` name them.
+
     >>> with RuncPod(workload_rootfs, tmp_path) as pod:
     ...     container = pod.run("leak", "threads", "23")
     ...     container.wait_ready()
@@ -95,7 +108,8 @@ class RuncPod(contextlib.AbstractContextManager["RuncPod"]):
 
     def __init__(self, rootfs: WorkloadRootfs, directory: Path, uid: str | None = None) -> None:
         self._rootfs = rootfs
-        self._directory = directory
+        self.hostroot = directory / "hostroot"
+        self.hostroot.mkdir(parents=True)
         self._state = directory / "runc"
         self._containers: list[RuncContainer] = []
         self.cgroup = PodCgroup(uid)
@@ -117,20 +131,26 @@ class RuncPod(contextlib.AbstractContextManager["RuncPod"]):
         user_id: int = 0,
         annotations: Mapping[str, str] | None = None,
         rlimit_nproc: int | None = None,
+        inside: RuncContainer | None = None,
     ) -> RuncContainer:
         """Start a container with this command in the pod, on the host's network.
 
         `pids_limit` is the container's own pids.max; runc's init is a Go program and may not
         start with less than 16, so set a smaller one with set_pids_limit() afterwards.
         `rlimit_nproc` counts per user over all containers; it binds only a `user_id` other than 0.
+        `inside` puts its cgroup below that container's, where docker in docker would.
         """
         identifier = secrets.token_hex(32)
-        bundle = self._directory / identifier[:12]
+        # The files of a runtime within a container are not among the node's.
+        place = self._state.with_name("inner") if inside else self.hostroot / BUNDLES
+        bundle = place / identifier
+        parent = f"{inside.cgroup_path}/docker" if inside else self.cgroup.path
+        cgroup_path = f"{parent}/{identifier}"
         bundle.mkdir(parents=True)
         spec = _spec(
             self._rootfs.directory,
             command,
-            cgroups_path=f"{self.cgroup.path}/{identifier}",
+            cgroups_path=cgroup_path,
             pids_limit=pids_limit,
             host_pid_namespace=host_pid_namespace,
             user_id=user_id,
@@ -138,7 +158,7 @@ class RuncPod(contextlib.AbstractContextManager["RuncPod"]):
             rlimit_nproc=rlimit_nproc,
         )
         (bundle / "config.json").write_text(json.dumps(spec, indent=1))
-        container = RuncContainer(identifier, self.uid, bundle, self._state)
+        container = RuncContainer(identifier, self.uid, cgroup_path, bundle, self._state)
         self._containers.append(container)
         container.start()
         return container
@@ -151,8 +171,23 @@ class RuncPod(contextlib.AbstractContextManager["RuncPod"]):
         """End all containers, then remove the pod's cgroup directories in every hierarchy."""
         with contextlib.ExitStack() as stack:  # one failure does not keep the rest from ending
             stack.callback(self.cgroup.remove)
-            while self._containers:
-                stack.callback(self._containers.pop().close)
+            for container in self._containers:  # unwound from the last: the nested before the outer
+                stack.callback(container.close)
+            self._containers.clear()
+
+
+def kubernetes_annotations(
+    pod: str, namespace: str, uid: str, container: str, image: str = IMAGE
+) -> dict[str, str]:
+    """What containerd's CRI plugin writes into the bundle of a pod's container."""
+    return {
+        "io.kubernetes.cri.container-type": "container",
+        "io.kubernetes.cri.container-name": container,
+        "io.kubernetes.cri.image-name": image,
+        "io.kubernetes.cri.sandbox-name": pod,
+        "io.kubernetes.cri.sandbox-namespace": namespace,
+        "io.kubernetes.cri.sandbox-uid": uid,
+    }
 
 
 def _spec(

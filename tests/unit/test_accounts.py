@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from threadtrace.model.accounts import Accounts
+from threadtrace.model.accounts import Accounts, growth_weight
 from threadtrace.model.snapshot import Totals
 from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
 from threadtrace.probe.source import Counters
@@ -128,30 +128,45 @@ def test_losses_are_told_once(accounts: Accounts) -> None:
 def test_the_baseline_is_no_growth(accounts: Accounts) -> None:
     accounts.add_tasks(7, 21_317)
     account = accounts.account("container:a")
-    assert not account.follow_growth(1.0)
+    assert not account.follow_growth(1.0, 1.0)
     assert account.growth_per_second == 0.0
-    assert not account.follow_growth(1.0)
+    assert not account.follow_growth(1.0, 1.0)
+
+
+def test_a_workload_that_comes_later_grows_from_zero(accounts: Accounts) -> None:
+    accounts.end_baseline()
+    account = accounts.assign(70, "container:late")
+    accounts.add_tasks(70, 100)
+    assert account.follow_growth(2.0, 1.0)
+    assert account.growth_per_second == 50.0
 
 
 def test_a_leak_shows_within_two_ticks_and_fades_when_it_ends(accounts: Accounts) -> None:
-    account = accounts.account("container:a")
-    account.follow_growth(1.0)
+    account, weight = accounts.account("container:a"), growth_weight(1.0, 1000.0)
+    account.follow_growth(1.0, weight)
     for _ in range(2):
         accounts.add_tasks(7, 100)
-        assert account.follow_growth(1.0)
+        assert account.follow_growth(1.0, weight)
     assert 40 < account.growth_per_second < 100
     for _ in range(30):
-        account.follow_growth(1.0)
+        account.follow_growth(1.0, weight)
     assert account.growth_per_second == 0.0
 
 
 def test_growth_does_not_depend_on_the_length_of_the_interval(accounts: Accounts) -> None:
     fine, coarse = accounts.account("container:a"), accounts.account("unit:b")
-    fine.follow_growth(0.1)
-    coarse.follow_growth(1.0)
+    fine.follow_growth(0.1, 0.0)
+    coarse.follow_growth(1.0, 0.0)
     for _ in range(10):
         accounts.add_tasks(7, 10)
-        fine.follow_growth(0.1)
+        fine.follow_growth(0.1, growth_weight(0.1, 1000.0))
     accounts.add_tasks(9, 100)
-    coarse.follow_growth(1.0)
+    coarse.follow_growth(1.0, growth_weight(1.0, 1000.0))
     assert fine.growth_per_second == pytest.approx(coarse.growth_per_second)
+
+
+def test_the_first_interval_counts_in_full_and_later_ones_less() -> None:
+    assert growth_weight(1.0, 1.0) == 1.0
+    assert growth_weight(1.0, 2.0) == 0.5
+    assert growth_weight(1.0, 1000.0) == pytest.approx(0.283, abs=0.001)
+    assert growth_weight(0.0, 0.0) == 0.0

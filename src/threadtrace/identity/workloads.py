@@ -84,7 +84,9 @@ def identify(path: str) -> Workload:
     container_id, pod_uid, unit = identity.container_id, identity.pod_uid, identity.unit
     if container_id:
         key = f"container:{container_id}"
-        kind, runtime = WorkloadKind.CONTAINER, identity.runtime
+        known = identity.runtime != paths.KUBELET_UNKNOWN
+        runtime = identity.runtime if known else None
+        kind = WorkloadKind.CONTAINER
         return Workload(kind, key, shown, container_id, pod_uid, runtime, unit)
     if pod_uid:
         return Workload(WorkloadKind.POD, f"pod:{pod_uid}", shown, pod_uid=pod_uid)
@@ -156,7 +158,7 @@ class Directory:
     def _try_to_name(self, key: str, now: float) -> bool:
         workload, state = self._workloads[key], self._unnamed[key]
         names = self._look_up(workload)
-        if names is not None and names.runtime is not None:
+        if names is not None and names.runtime is not None and not names.is_nameless:
             del self._unnamed[key]
         elif state.attempts < len(_NAME_RETRY_SECONDS):
             state.next_attempt = now + _NAME_RETRY_SECONDS[state.attempts]

@@ -22,6 +22,18 @@ _GROWTH_SECONDS = 3.0
 _NO_GROWTH_PER_SECOND = 0.05
 
 
+def growth_weight(interval_seconds: float, watched_seconds: float) -> float:
+    """How much an interval counts in the average of growth, 0 to 1.
+
+    In the beginning it counts as its share of all that was seen: the first sample is no third of
+    the truth.
+    """
+    if watched_seconds <= 0:
+        return 0.0
+    smoothed = 1 - math.exp(-interval_seconds / _GROWTH_SECONDS)
+    return max(smoothed, min(1.0, interval_seconds / watched_seconds))
+
+
 @dataclass(slots=True, eq=False)
 class Account:
     """One workload's counts."""
@@ -70,12 +82,16 @@ class Account:
         self.is_stale = True
         return True
 
-    def follow_growth(self, interval_seconds: float) -> bool:
-        """Renew the average after an interval; whether there is anything left to follow."""
+    def follow_growth(self, interval_seconds: float, weight: float) -> bool:
+        """Renew the average after an interval; whether there is anything left to follow.
+
+        Args:
+            interval_seconds: length of the interval.
+            weight: how much it counts, as ``growth_weight`` tells.
+        """
         before, self.tasks_before = self.tasks_before, self.tasks
         if before is None or interval_seconds <= 0:
             return False
-        weight = 1 - math.exp(-interval_seconds / _GROWTH_SECONDS)
         change_per_second = (self.tasks - before) / interval_seconds
         growth = self.growth_per_second + weight * (change_per_second - self.growth_per_second)
         self.growth_per_second = growth if abs(growth) > _NO_GROWTH_PER_SECOND else 0.0

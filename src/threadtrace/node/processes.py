@@ -100,6 +100,7 @@ class ProcessTable:
             self.forget(record.pid)
         else:
             record.threads = threads
+            self._forget_old_name(record)
 
     def forget(self, pid: int) -> None:
         """A process that is gone."""
@@ -144,6 +145,7 @@ class ProcessTable:
             return
         record.threads = threads
         record.sweep = self._sweep
+        self._forget_old_name(record)
         if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
             self._unfile(record)
             record.cgroup_id = cgroup_id
@@ -189,6 +191,15 @@ class ProcessTable:
                 record.start_time = process.create_time()
         except psutil.Error:
             return  # gone; the next pass forgets it
+
+    def _forget_old_name(self, record: ProcessRecord) -> None:
+        """A process that executed another program has another name, as runc's init does.
+
+        psutil's name may be longer than the kernel's, which it begins with.
+        """
+        name = self._read(f"{record.pid}/comm") if record.name else None
+        if name is not None and not record.name.startswith(clean(name.removesuffix("\n"))):
+            record.name = ""
 
     def _read(self, name: str) -> str | None:
         try:

@@ -54,6 +54,8 @@ class LineSink:
             OutputError: it cannot be opened.
         """
         if output == "-":
+            if sys.stdout is None:
+                raise OutputError("standard output is closed: redirect it, or use --output FILE")
             return cls(sys.stdout.fileno(), "standard output", is_stopping)
         flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
         try:

@@ -107,7 +107,7 @@ def _top_process(workload: WorkloadSnapshot) -> Text:
     if not workload.top_processes:
         return Text(_UNKNOWN)
     process = workload.top_processes[0]
-    return Text(f"{printable(process.name)}[{process.pid}] {process.threads:,}")
+    return Text(f"{process.threads:,} {printable(process.name)}[{process.pid}]")
 
 
 def _rate(per_second: float, sign: str = "") -> str:

@@ -1,0 +1,60 @@
+"""Fixtures of the suites that run the real agent on the real kernel."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support import puppet
+from support.cgroups import OwnCgroup, own_cgroup
+from support.puppet import Puppet
+from support.requirements import require
+from threadtrace.errors import UnavailableError
+from threadtrace.node.hierarchy import find_pids_hierarchy
+
+
+@pytest.fixture(scope="session")
+def host() -> None:
+    """A machine on which the agent can run: skips, or fails where kernel is required."""
+    require(sys.platform == "linux", "kernel", "Linux", "run on Linux from 5.8")
+    require(os.geteuid() == 0, "kernel", "root", "run the tests as root")
+    try:
+        hierarchy = find_pids_hierarchy()
+    except UnavailableError as error:
+        require(False, "kernel", "the pids controller", str(error))
+        return
+    require(
+        hierarchy.is_whole, "kernel", "the whole pids hierarchy", "mount the host's /sys/fs/cgroup"
+    )
+    bcc = subprocess.run([sys.executable, "-c", "from bcc import BPF"], capture_output=True)
+    require(bcc.returncode == 0, "kernel", "bcc's Python module", "apt-get install python3-bpfcc")
+
+
+@pytest.fixture(scope="session")
+def puppet_program(host: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The compiled puppet; where it lies, any user can execute it."""
+    directory = tmp_path_factory.mktemp("puppet")
+    for above in (directory, *directory.parents[:2]):
+        if above.stat().st_uid == os.geteuid() and above != Path("/tmp"):
+            above.chmod(0o755)
+    return puppet.build(directory)
+
+
+@pytest.fixture
+def cgroup(host: None) -> Iterator[OwnCgroup]:
+    """A cgroup of the test's own."""
+    with own_cgroup() as made:
+        yield made
+
+
+@pytest.fixture
+def actor(puppet_program: Path, cgroup: OwnCgroup) -> Iterator[Puppet]:
+    """A puppet in that cgroup."""
+    with Puppet(puppet_program) as running:
+        cgroup.add(running.pid)
+        yield running

@@ -1,0 +1,133 @@
+"""What the kernel itself tells: all births since the boot, BPF objects and who holds them."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import platform
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+# include/uapi/linux/bpf.h
+_PROG_GET_NEXT_ID = 11
+_PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 13, 14, 15
+_SYSTEM_CALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
+_INFO_BYTES = 256
+_PROGRAM_NAME = 64  # offset in struct bpf_prog_info
+_NAME_BYTES = 16
+
+# As the kernel keeps them: 15 bytes.
+PROGRAM_NAMES = {
+    "on_task_newtask",
+    "on_sched_proces",
+    "on_cgroup_mkdir",
+    "on_cgroup_rmdir",
+    "on_cgroup_renam",
+    "on_cgroup_attac",
+    "on_clone_exit",
+}
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def total_births() -> int:
+    """Processes and threads that the kernel made since the boot: ``total_forks``, kernel/fork.c."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        if line.startswith("processes "):
+            return int(line.split()[1])
+    raise AssertionError("/proc/stat tells no number of processes")
+
+
+class _Program(NamedTuple):
+    id: int
+    name: str
+
+
+def orphans() -> set[str]:
+    """Programs of ours that no process holds: nobody would ever detach them."""
+    ours = [entry for entry in _programs() if entry.name in PROGRAM_NAMES]
+    held = held_ids("prog_id")
+    return {f"program {entry.id} {entry.name}" for entry in ours if entry.id not in held}
+
+
+def held_ids(kind: str, pids: set[int] | None = None) -> set[int]:
+    """The ids in ``/proc/PID/fdinfo``: prog_id, map_id or link_id; of all processes or these."""
+    found = set()
+    pattern = re.compile(rf"^{kind}:\s*(\d+)$", re.MULTILINE)
+    for directory in Path("/proc").glob("[0-9]*/fdinfo"):
+        if pids is not None and int(directory.parent.name) not in pids:
+            continue
+        try:
+            for entry in os.scandir(directory):
+                target = os.readlink(directory.parent / "fd" / entry.name)
+                if target.startswith("anon_inode:"):
+                    found.update(map(int, pattern.findall(Path(entry.path).read_text())))
+        except OSError:  # ended meanwhile
+            continue
+    return found
+
+
+def existing(program_ids: set[int], map_ids: set[int]) -> tuple[set[int], set[int]]:
+    """Those programs and maps that the kernel still has."""
+    return (
+        {number for number in program_ids if _exists(_PROG_GET_FD_BY_ID, number)},
+        {number for number in map_ids if _exists(_MAP_GET_FD_BY_ID, number)},
+    )
+
+
+def _programs() -> Iterator[_Program]:
+    number = 0
+    while True:
+        following = _next_id(_PROG_GET_NEXT_ID, number)
+        if following is None:
+            return
+        number = following
+        try:
+            fd = _bpf(_PROG_GET_FD_BY_ID, number.to_bytes(4, "little") + bytes(8))
+        except FileNotFoundError:
+            continue
+        try:
+            info = _info(fd)
+        finally:
+            os.close(fd)
+        name = info[_PROGRAM_NAME : _PROGRAM_NAME + _NAME_BYTES].partition(b"\0")[0]
+        yield _Program(number, name.decode())
+
+
+def _info(fd: int) -> bytes:
+    info = ctypes.create_string_buffer(_INFO_BYTES)
+    request = fd.to_bytes(4, "little") + _INFO_BYTES.to_bytes(4, "little")
+    _bpf(_OBJ_GET_INFO_BY_FD, request + ctypes.addressof(info).to_bytes(8, "little"))
+    return info.raw
+
+
+def _next_id(command: int, number: int) -> int | None:
+    request = ctypes.create_string_buffer(number.to_bytes(4, "little") + bytes(8), 12)
+    try:
+        _call(command, request)
+    except FileNotFoundError:
+        return None
+    return int.from_bytes(request.raw[4:8], "little")
+
+
+def _exists(command: int, number: int) -> bool:
+    try:
+        fd = _bpf(command, number.to_bytes(4, "little") + bytes(8))
+    except FileNotFoundError:
+        return False
+    os.close(fd)
+    return True
+
+
+def _bpf(command: int, request: bytes) -> int:
+    return _call(command, ctypes.create_string_buffer(request, len(request)))
+
+
+def _call(command: int, request: ctypes.Array[ctypes.c_char]) -> int:
+    result = _libc.syscall(_SYSTEM_CALLS[platform.machine()], command, request, len(request))
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+    return int(result)
