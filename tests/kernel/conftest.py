@@ -15,4 +15,5 @@ def stream(host: None) -> Iterator[Stream]:
     with Stream() as running:
         yield running
         running.finish()
-        assert not running.losses()
+        # Others on the machine may fill the ring or a map; a skipped program would be ours.
+        assert not running.losses()["kernel_programs"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import random
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from threadtrace.node.hierarchy import find_pids_hierarchy
 def test_threads_of_one_process(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
     assert actor.do("threads", 997) == Births(997, 0, 0)
     stream.wait_for_counts(cgroup.path, counts(threads=997))
+    (process,) = stream.rates(cgroup.path)[-1]["threadtrace"]["top_processes"]
+    assert (process["pid"], process["name"]) == (actor.pid, "puppet")
+    assert process["threads"] == 998
     actor.do("join", 499)
     cgroup.wait_for_tasks(1 + 997 - 499)
     stream.wait_for_ticks()
@@ -26,9 +30,23 @@ def test_threads_of_one_process(stream: Stream, cgroup: OwnCgroup, actor: Puppet
     last = stream.rates(cgroup.path)[-1]["threadtrace"]
     assert last["tasks_count"] == 1 + 997 - 499
     assert last["tasks_peak"] == 1 + 997
-    (process,) = last["top_processes"]
-    assert (process["pid"], process["name"]) == (actor.pid, "puppet")
-    assert process["threads"] == 1 + 997 - 499
+
+
+def test_top_processes_notice_threads_that_end(
+    host: None, cgroup: OwnCgroup, actor: Puppet
+) -> None:
+    actor.do("threads", 41)
+    with Stream("--all") as stream:
+        actor.do("join", 19)
+        cgroup.wait_for_tasks(23)
+
+        def shown() -> int:
+            (process,) = stream.rates(cgroup.path)[-1]["threadtrace"]["top_processes"]
+            threads: int = process["threads"]
+            return threads
+
+        # By the pass through /proc, which takes some ticks.
+        stream.wait_until(lambda: shown() == 23, "the number of threads that are left")
 
 
 def test_top_processes_tell_who_created(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
@@ -104,7 +122,7 @@ def test_all_ways_at_once_in_several_cgroups(stream: Stream, puppet_program: Pat
     with ExitStack() as stack:
         cgroups = {command: stack.enter_context(own_cgroup()) for command in work}
         puppets = {command: stack.enter_context(Puppet(puppet_program)) for command in work}
-        for command, number in work.items():
+        for command in work:
             cgroups[command].add(puppets[command].pid)
         for command, number in work.items():
             puppets[command].start(command, number)
@@ -150,9 +168,7 @@ def test_clone_into_another_cgroup(stream: Stream, cgroup: OwnCgroup, actor: Pup
         assert stream.counts(cgroup.path) == counts()
 
 
-def test_restarted_clones_are_no_refusals(
-    stream: Stream, cgroup: OwnCgroup, actor: Puppet
-) -> None:
+def test_restarted_clones_are_no_refusals(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
     assert actor.do("signalled", 2003) == Births(2003, 0, 0)
     cgroup.wait_for_tasks(1)
     stream.wait_for_ticks()
@@ -226,8 +242,8 @@ def test_births_up_to_the_limit_and_refusals_beyond(
 def test_refused_by_the_users_limit(
     stream: Stream, cgroup: OwnCgroup, actor: Puppet, birth: str, kind: str
 ) -> None:
-    # A user that nobody else has; the puppet itself is one of the five.
-    actor.do("user", 64_997, 5)
+    # A user that nobody else has, nor has a zombie; the puppet itself is one of the five.
+    actor.do("user", random.randrange(100_000, 2_000_000_000), 5)
     assert actor.do(birth, 17) == Births(4, 13, errno.EAGAIN)
     assert cgroup.refused == 0, "the pids controller has no part in it"
     stream.wait_for_ticks()
@@ -290,5 +306,3 @@ def test_end_tells_what_the_last_interval_counted(
         rare.finish()
 
     assert rare.counts(cgroup.path) == counts(processes=61, exited=61)
-
-

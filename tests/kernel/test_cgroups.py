@@ -59,9 +59,9 @@ def test_process_that_moves_between_two_births_of_one_interval(
 
 
 def test_moved_process_leaves_top_processes_of_the_old_cgroup(
-    stream: Stream, cgroup: OwnCgroup, actor: Puppet, puppet_program: Path
+    host: None, cgroup: OwnCgroup, actor: Puppet, puppet_program: Path
 ) -> None:
-    with Puppet(puppet_program) as stays, own_cgroup() as other:
+    with Puppet(puppet_program) as stays, own_cgroup() as other, Stream("--all") as stream:
         cgroup.add(stays.pid)
         actor.do("threads", 5)
         stays.do("threads", 2)
@@ -73,7 +73,7 @@ def test_moved_process_leaves_top_processes_of_the_old_cgroup(
             last = stream.rates(cgroup.path)[-1]["threadtrace"]
             return [process["pid"] for process in last["top_processes"]]
 
-        stream.wait_until(lambda: shown() == [stays.pid], "only the process that stayed", 5)
+        stream.wait_until(lambda: shown() == [stays.pid], "only the process that stayed")
 
 
 def test_cgroup_that_lives_for_a_moment(stream: Stream, actor: Puppet, cgroup: OwnCgroup) -> None:
@@ -126,8 +126,9 @@ def test_workload_ends_with_the_totals_of_its_life(stream: Stream, puppet_progra
             puppet.end()
         cgroup.wait_for_tasks(0)
     ended = stream.wait_for(
-        lambda event: name_of(event) == "threadtrace.workload.ended"
-        and path_of(event) == cgroup.path
+        lambda event: (
+            name_of(event) == "threadtrace.workload.ended" and path_of(event) == cgroup.path
+        )
     )["threadtrace"]
 
     assert ended["threads_created_count"] == 29
@@ -137,9 +138,10 @@ def test_workload_ends_with_the_totals_of_its_life(stream: Stream, puppet_progra
     assert ended["tasks_peak"] == 30
 
 
-def test_nested_cgroups(stream: Stream, puppet_program: Path, actor: Puppet, cgroup: OwnCgroup) -> None:
+def test_nested_cgroups(
+    stream: Stream, puppet_program: Path, actor: Puppet, cgroup: OwnCgroup
+) -> None:
     inner = cgroup.child("inner")
-    cgroup.set_limit(499)
     with Puppet(puppet_program) as within:
         inner.add(within.pid)
         actor.do("threads", 13)
@@ -147,32 +149,41 @@ def test_nested_cgroups(stream: Stream, puppet_program: Path, actor: Puppet, cgr
         within.do("forks", 5)
         stream.wait_for_ticks()
 
-        assert stream.counts(cgroup.path) == counts(threads=13)
-        assert stream.counts(inner.path) == counts(threads=17, processes=5, exited=5)
-        for path in (cgroup.path, inner.path):
-            shown = stream.rates(path)[-1]["threadtrace"]
-            assert shown["tasks_count"] == (14 if path == cgroup.path else 18)
-            assert shown["tasks_limit"] == 499
-            assert shown["tasks_limit_owner"] == cgroup.path
-            assert shown["tasks_limit_usage"] == 32
+    assert stream.counts(cgroup.path) == counts(threads=13)
+    assert stream.counts(inner.path) == counts(threads=17, processes=5, exited=5)
+    assert stream.rates(cgroup.path)[-1]["threadtrace"]["tasks_count"] == 14
+    assert stream.rates(inner.path)[-1]["threadtrace"]["tasks_count"] == 18
 
 
-def test_nearest_limit_is_shown(stream: Stream, actor: Puppet, cgroup: OwnCgroup) -> None:
+def test_nearest_limit_is_shown(
+    host: None, actor: Puppet, cgroup: OwnCgroup, puppet_program: Path
+) -> None:
     inner = cgroup.child("inner")
     cgroup.set_limit(499)
     inner.set_limit(97)
-    inner.add(actor.pid)
-    actor.do("threads", 3)
+    with Puppet(puppet_program) as within, Stream("--all") as stream:
+        inner.add(within.pid)
+        within.do("threads", 3)
+        actor.do("threads", 5)
 
-    def is_shown(limit: int) -> bool:
-        shown = stream.rates(inner.path)[-1:]
-        return bool(shown) and shown[0]["threadtrace"].get("tasks_limit") == limit
+        def limit_of(path: str) -> tuple[int, str, int] | None:
+            names = ("tasks_limit", "tasks_limit_owner", "tasks_limit_usage")
+            shown = stream.rates(path)[-1]["threadtrace"]
+            return tuple(shown[name] for name in names) if names[0] in shown else None
 
-    stream.wait_until(lambda: is_shown(97), "the limit of its own")
-    assert stream.rates(inner.path)[-1]["threadtrace"]["tasks_limit_owner"] == inner.path
-    inner.set_limit(None)
-    stream.wait_until(lambda: is_shown(499), "the limit above")
-    assert stream.rates(inner.path)[-1]["threadtrace"]["tasks_limit_owner"] == cgroup.path
+        def wait_for_limit(owner: OwnCgroup, limit: int, usage: int) -> None:
+            expected = (limit, owner.path, usage)
+            stream.wait_until(
+                lambda: bool(stream.rates(inner.path)) and limit_of(inner.path) == expected,
+                f"the limit {expected}",
+            )
+
+        wait_for_limit(inner, 97, 4)
+        assert limit_of(cgroup.path) == (499, cgroup.path, 10)
+        inner.set_limit(None)
+        wait_for_limit(cgroup, 499, 10)
+        cgroup.set_limit(503)
+        wait_for_limit(cgroup, 503, 10)
 
 
 def test_refusal_by_an_ancestor_is_the_victims(
@@ -202,8 +213,10 @@ def test_renamed_cgroup(stream: Stream, actor: Puppet, cgroup: OwnCgroup) -> Non
         stream.wait_for_ticks()
         actor.do("forks", 5)
         stream.wait_for_ticks()
-        assert stream.counts(f"{cgroup.path}/old")["processes"] + stream.counts(
-            f"{cgroup.path}/new"
-        )["processes"] == 8
+        assert (
+            stream.counts(f"{cgroup.path}/old")["processes"]
+            + stream.counts(f"{cgroup.path}/new")["processes"]
+            == 8
+        )
     finally:
         cgroup.add(actor.pid)

@@ -249,6 +249,7 @@ class Stream:
 
     def wait_for_counts(self, path: str, expected: Counts) -> None:
         """Wait until the sums have reached what is expected; they must not go beyond."""
+
         def reached() -> bool:
             found = self.counts(path)
             return all(found[name] >= expected[name] for name in expected)

@@ -15,7 +15,7 @@ from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
 from threadtrace.output import table
 from threadtrace.output.events import describe_loss
 from threadtrace.output.fields import Fields, node_fields, rates_fields, workload_fields
-from threadtrace.output.sink import LineSink
+from threadtrace.output.sink import LineSink, ReaderGone
 
 _PLAIN_ROWS = 1_000_000
 
@@ -136,6 +136,12 @@ class LiveView(_View):
         self._live.update(frame, refresh=True)
 
 
+class _Console(Console):
+    def on_broken_pipe(self) -> None:
+        """As every other writer tells it; rich itself would leave with exit code 1."""
+        raise ReaderGone from None
+
+
 def is_terminal() -> bool:
     """Whether standard output can be drawn on."""
     console = _console()
@@ -145,4 +151,4 @@ def is_terminal() -> bool:
 def _console() -> Console:
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a locale that lacks what a name needs
-    return Console(highlight=False, markup=False, emoji=False)
+    return _Console(highlight=False, markup=False, emoji=False)

@@ -1,0 +1,179 @@
+"""Hosts that lack something: one line that says what, and the exit code of sysexits.h."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import threadtrace as package
+from support.cgroups import OwnCgroup
+from support.command import assert_one_line, in_private_mounts, threadtrace
+from support.puppet import Births, Puppet
+from support.requirements import require
+from support.stream import Stream, counts, name_of
+
+NOT_ALLOWED, UNAVAILABLE, USAGE = os.EX_NOPERM, os.EX_UNAVAILABLE, os.EX_USAGE
+STREAM = ("stream", "--duration", "0.1")
+
+
+def drop_to(capabilities: str) -> list[str]:
+    require(shutil.which("setpriv"), "kernel", "setpriv", "apt-get install util-linux")
+    return ["setpriv", f"--bounding-set={capabilities}", f"--inh-caps={capabilities}"]
+
+
+def as_nobody() -> list[str]:
+    require(shutil.which("setpriv"), "kernel", "setpriv", "apt-get install util-linux")
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    check = subprocess.run([*prefix, sys.executable, "-c", "import threadtrace"], check=False)
+    require(
+        check.returncode == 0, "e2e", "a checkout that any user can read", "move it out of /root"
+    )
+    return prefix
+
+
+@pytest.mark.parametrize("command", [STREAM, ("top", "--once")])
+def test_another_user(host: None, command: tuple[str, ...]) -> None:
+    done = threadtrace(*command, before=as_nobody())
+    assert_one_line(done, NOT_ALLOWED, "CAP_BPF", "CAP_PERFMON", "root")
+
+
+def test_root_without_capabilities(host: None) -> None:
+    done = threadtrace(*STREAM, before=drop_to("-all"))
+    assert_one_line(done, NOT_ALLOWED, "CAP_BPF", "CAP_PERFMON")
+
+
+def test_one_capability_of_two(host: None) -> None:
+    done = threadtrace(*STREAM, before=drop_to("-all,+perfmon"))
+    line = assert_one_line(done, NOT_ALLOWED, "CAP_BPF missing")
+    assert "CAP_PERFMON missing" not in line
+
+
+def test_no_more_capabilities_than_needed(host: None, cgroup: OwnCgroup, actor: Puppet) -> None:
+    """CAP_BPF and CAP_PERFMON are enough to count births; what is not counted is told."""
+    tracefs_mounted = Path("/sys/kernel/tracing/events").is_dir()
+    with Stream(before=drop_to("-all,+bpf,+perfmon")) as stream:
+        assert actor.do("forks", 47) == Births(47, 0, 0)
+        stream.wait_for_ticks()
+        stream.finish()
+    assert stream.counts(cgroup.path) == counts(processes=47, exited=47)
+    told = stream.started["threadtrace"]
+    assert not told["tracefs_mounted_privately"]
+    if not tracefs_mounted:
+        effects = [entry["effect"] for entry in told["missing"]]
+        assert "refused clones are not counted" in effects
+        assert stream.started["severity_text"] == "WARN"
+        assert "refused clones are not counted" in stream.started["message"]
+
+
+def _tracefs_mounts() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [line for line in lines if " - tracefs " in line]
+
+
+def test_tracefs_is_mounted_where_nobody_sees_it(host: None) -> None:
+    mounts = _tracefs_mounts()
+    mounted = Path("/sys/kernel/tracing/events").is_dir()
+    with Stream() as stream:
+        assert stream.started["threadtrace"]["tracefs_mounted_privately"] == (not mounted)
+        targets = {hook["target"] for hook in stream.started["threadtrace"]["hooks"]}
+        assert {"syscalls:sys_exit_clone", "syscalls:sys_exit_clone3"} <= targets
+    assert _tracefs_mounts() == mounts
+
+
+def test_mounted_tracefs_is_used(host: None) -> None:
+    prefix = in_private_mounts(
+        "[ -d /sys/kernel/tracing/events ] || mount -t tracefs tracefs /sys/kernel/tracing"
+    )
+    with Stream(before=prefix) as stream:
+        assert not stream.started["threadtrace"]["tracefs_mounted_privately"]
+        assert not stream.started["threadtrace"]["missing"]
+
+
+def test_hidden_types(host: None) -> None:
+    require(
+        not Path(f"/lib/modules/{os.uname().release}/build/include/linux/kconfig.h").exists(),
+        "e2e",
+        "a host without kernel headers, which would be used instead",
+        "remove linux-headers",
+    )
+    done = threadtrace(*STREAM, before=in_private_mounts("mount -t tmpfs none /sys/kernel/btf"))
+    assert_one_line(done, UNAVAILABLE, "/sys/kernel/btf/vmlinux", "linux-headers")
+
+
+def test_no_pids_controller(host: None) -> None:
+    done = threadtrace(*STREAM, before=in_private_mounts("umount -R /sys/fs/cgroup"))
+    if os.access("/proc/1/root/sys/fs/cgroup", os.X_OK):
+        assert done.returncode == 0, done.stderr  # it looks through the eyes of process 1
+    else:
+        assert_one_line(done, UNAVAILABLE, "pids controller", "mount -t cgroup2")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("raise ImportError('no such library')", "apt-get install python3-bpfcc"),
+        ("raise OSError('libbcc.so.0: cannot open')", "apt-get install python3-bpfcc"),
+        ("'''Another library of that name.'''", "another library of that name"),
+    ],
+)
+def test_bcc_missing_or_another(host: None, tmp_path: Path, text: str, words: str) -> None:
+    (tmp_path / "bcc").mkdir()
+    (tmp_path / "bcc" / "__init__.py").write_text(text + "\n")
+    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path)})
+    assert_one_line(done, UNAVAILABLE, words)
+
+
+def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
+    source = Path(package.__file__).parent
+    shutil.copytree(source, tmp_path / "src" / "threadtrace")
+    programs = source / "bpf" if (source / "bpf").is_dir() else source.parent.parent / "bpf"
+    shutil.copytree(programs, tmp_path / "bpf")
+    shutil.rmtree(tmp_path / "src" / "threadtrace" / "bpf", ignore_errors=True)
+    with (tmp_path / "bpf" / "layout.h").open("a") as header:
+        header.write("\nthis is no declaration;\n")
+    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path / "src")})
+    assert_one_line(done, UNAVAILABLE, "layout.h", "error:")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("stream", "--intervall", "1"),
+        ("stream", "--interval", "0"),
+        ("stream", "--interval", "soon"),
+        ("stream", "--duration", "-1"),
+        ("stream", "--max-cgroups", "0"),
+        ("stream", "--output", "tcp://127.0.0.1:1"),
+        ("stream", "extra"),
+        ("stream", "--host-root", "/nonexistent"),
+        ("top", "--host-root", "/etc/passwd"),
+        ("nonsense",),
+        ("--nonsense",),
+    ],
+)
+def test_wrong_usage(arguments: tuple[str, ...]) -> None:
+    assert_one_line(threadtrace(*arguments), USAGE, "--help")
+
+
+def test_help_needs_nothing(tmp_path: Path) -> None:
+    (tmp_path / "bcc.py").write_text("raise ImportError\n")
+    for command in ((), ("stream",), ("top",), ("doctor",)):
+        done = threadtrace(*command, "--help", environment={"PYTHONPATH": str(tmp_path)})
+        assert (done.returncode, done.stderr) == (0, b"")
+        assert b"Usage: threadtrace" in done.stdout
+
+
+def test_first_event_tells_how_it_counts(host: None) -> None:
+    with Stream() as stream:
+        assert name_of(stream.events[0]) == "threadtrace.started"
+        told = stream.started["threadtrace"]
+        assert told["kernel_release"] == os.uname().release
+        births = [hook for hook in told["hooks"] if hook["program"] == "on_task_newtask"]
+        assert len(births) == 1
+        assert births[0]["reason"]
+        stream.finish()
