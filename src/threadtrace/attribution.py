@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import heapq
 from itertools import islice
 
 from threadtrace.model.accounts import Account, Accounts
 from threadtrace.model.snapshot import ProcessSnapshot
-from threadtrace.node.processes import ProcessTable
+from threadtrace.node.processes import ProcessRecord, ProcessTable
 from threadtrace.probe.records import ProcessKey, decode_name
 from threadtrace.probe.source import Counters, CounterSource
 
 TOP_PROCESSES = 5
 
-# Bounds of the work on processes in one tick: about 1 ms for each.
-_REFRESHES_PER_TICK = 128
+# Bounds of the work on processes in one tick, about 1 ms for each: the busiest creators are read
+# again, then those that are shown, then a part of all. On a node with fewer than a hundred active
+# workloads every number shown is of this tick.
+_BUSIEST_PER_TICK = 96
+_SHOWN_PER_TICK = 128
 _SWEEP_SECONDS = 0.001
 
 # Entries of processes that no longer create are dropped once the map is half full, so that it
@@ -40,6 +44,8 @@ class ProcessAttribution:
         self._accounts = accounts
         self._max_entries = max_entries
         self._created: dict[ProcessKey, int] = {}
+        self._fresh: set[int] = set()
+        self._budget = 0
 
     def follow(self, counters: Counters) -> None:
         """Take in one tick's counts."""
@@ -47,17 +53,22 @@ class ProcessAttribution:
         self._forget_dead(counters)
         if len(counters.processes) > self._max_entries // 2:
             self._forget_resting(counters)
-        busiest = sorted(created, key=created.__getitem__, reverse=True)[:_REFRESHES_PER_TICK]
-        for key in busiest:
+        self._fresh.clear()
+        self._budget = _SHOWN_PER_TICK
+        for key in heapq.nlargest(_BUSIEST_PER_TICK, created, key=created.__getitem__):
             counts = counters.processes[key]
             if not counts.exited_ns:
                 cgroup_id, pid = key
                 record = self._processes.note(pid, cgroup_id, decode_name(counts.name))
                 self._processes.refresh(record)
+                self._fresh.add(pid)
         self._processes.sweep(_SWEEP_SECONDS)
 
     def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:
         """The processes with the most threads in a workload's cgroups."""
+        records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
+        if self._budget > 0 and self._refresh(records):
+            records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
         created = self._created
         return tuple(
             ProcessSnapshot(
@@ -66,8 +77,18 @@ class ProcessAttribution:
                 record.threads,
                 created.get((record.cgroup_id, record.pid), 0),
             )
-            for record in self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
+            for record in records
         )
+
+    def _refresh(self, records: list[ProcessRecord]) -> bool:
+        """Read again those that were not read in this tick; whether that changed anything."""
+        changed = False
+        for record in records:
+            if record.pid not in self._fresh and self._budget > 0:
+                self._budget -= 1
+                self._fresh.add(record.pid)
+                changed |= self._processes.refresh(record)
+        return changed
 
     def _forget_dead(self, counters: Counters) -> None:
         for key, counts in counters.processes.items():

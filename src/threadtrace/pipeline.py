@@ -342,11 +342,18 @@ class Pipeline:
             owner.tasks if owner else None,
             account.growth_per_second,
             self._attribution.top(account),
-            any(account.interval),
+            any(account.interval) or _has_changed(account.snapshot, tasks, owner),
         )
 
     def _seconds(self) -> float:
         return self._clock.monotonic_ns() / _NS
+
+
+def _has_changed(before: WorkloadSnapshot | None, tasks: int, owner: Cgroup | None) -> bool:
+    """Whether tasks came or went without a birth or a death here, or the limit is another."""
+    if before is None:
+        return False
+    return before.tasks != max(0, tasks) or before.limit != (owner.limit if owner else None)
 
 
 def _depth(cgroup: Cgroup) -> int:

@@ -54,7 +54,7 @@ class WorkloadSnapshot(NamedTuple):
     """By how much the number of tasks changes, averaged over some seconds."""
     top_processes: tuple[ProcessSnapshot, ...]
     is_active: bool
-    """Whether anything was born, gone or refused in the interval."""
+    """Whether anything was born, gone or refused, or tasks moved, or the limit changed."""
 
     @property
     def threads_created_per_second(self) -> float:

@@ -24,6 +24,8 @@ _KTHREADD_PID = 2
 # Entries of /proc/PID/task that are no thread: "." and "..".
 _NOT_THREADS = 2
 _PIDS_BETWEEN_CLOCKS = 16
+# A process that executes another program keeps its PID and changes its name.
+_READINGS_BETWEEN_NAMES = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -38,6 +40,8 @@ class ProcessRecord:
     """Seconds since the epoch, as psutil tells; with ``pid`` the identity."""
     sweep: int = 0
     """Number of the last pass that found it."""
+    readings: int = 0
+    """How often it was read since its name was."""
 
 
 class ProcessTable:
@@ -93,14 +97,16 @@ class ProcessTable:
             record = self._file(ProcessRecord(pid, cgroup_id, 0, name, 0.0, self._sweep))
         return record
 
-    def refresh(self, record: ProcessRecord) -> None:
-        """Read its number of threads again; forgotten when it is gone."""
+    def refresh(self, record: ProcessRecord) -> bool:
+        """Read its number of threads again; whether it is another. Forgotten when it is gone."""
         threads = self._threads(record.pid)
         if threads is None:
             self.forget(record.pid)
-        else:
-            record.threads = threads
-            self._forget_old_name(record)
+            return True
+        record.readings += 1
+        changed = threads != record.threads
+        record.threads = threads
+        return changed
 
     def forget(self, pid: int) -> None:
         """A process that is gone."""
@@ -118,7 +124,7 @@ class ProcessTable:
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         for record in records:
-            if not record.name:
+            if not record.name or record.readings >= _READINGS_BETWEEN_NAMES:
                 self._identify(record)
         return records
 
@@ -186,6 +192,7 @@ class ProcessTable:
     def _identify(self, record: ProcessRecord) -> None:
         try:
             process = psutil.Process(record.pid)
+            record.readings = 0
             with process.oneshot():
                 record.name = clean(process.name())
                 record.start_time = process.create_time()
@@ -199,7 +206,7 @@ class ProcessTable:
         """
         name = self._read(f"{record.pid}/comm") if record.name else None
         if name is not None and not record.name.startswith(clean(name.removesuffix("\n"))):
-            record.name = ""
+            record.name, record.start_time = "", 0.0  # read again when it is shown
 
     def _read(self, name: str) -> str | None:
         try:

@@ -8,7 +8,7 @@ import select
 import stat
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
@@ -74,10 +74,9 @@ class LineSink:
         """
         if not lines:
             return
-        data = b"".join(lines)
-        written = self._write_file(data) if self._is_file else self._write_stream(data)
-        if written < len(data):
-            lost = len(lines) - data[:written].count(b"\n")
+        written = (self._write_file if self._is_file else self._write_stream)(lines)
+        if written < len(lines):
+            lost = len(lines) - written
             self._lost += lost
             self.total_lost += lost
         elif self._failing:
@@ -89,14 +88,15 @@ class LineSink:
         lost, self._lost = self._lost, 0
         return lost
 
-    def _write_file(self, data: bytes) -> int:
-        """Bytes of whole lines written: a line that did not fit is taken back."""
+    def _write_file(self, lines: Sequence[bytes]) -> int:
+        """How many lines were written: the part of one that did not fit is taken back."""
+        data = b"".join(lines)
         start = os.fstat(self._fd).st_size
         done = 0
         try:
             while done < len(data):
                 done += os.write(self._fd, data[done:])
-            return done
+            return data.count(b"\n")
         except OSError as error:
             if error.errno not in _FULL:
                 raise OutputError(f"{self._name}: {error.strerror}") from None
@@ -104,33 +104,43 @@ class LineSink:
         whole = data[:done].rfind(b"\n") + 1
         if whole < done and os.fstat(self._fd).st_size == start + done:
             os.ftruncate(self._fd, start + whole)
-        return whole
+        return data.count(b"\n", 0, whole)
 
-    def _write_stream(self, data: bytes) -> int:
-        """Bytes written; all of them, unless the agent is to end and nobody reads."""
-        poller = select.poll()
-        poller.register(self._fd, select.POLLOUT)
+    def _write_stream(self, lines: Sequence[bytes]) -> int:
+        """How many lines were written; all, unless the agent is to end and nobody reads."""
         done = 0
-        give_up = None
-        while done < len(data):
-            if not poller.poll(_POLL_MILLISECONDS):
-                if self._is_stopping():
-                    give_up = give_up or time.monotonic() + _DRAIN_SECONDS
-                    if time.monotonic() >= give_up:
-                        return done
-                continue
+        for chunk, count in _chunks(lines):
             try:
-                done += os.write(self._fd, data[done : done + _PIPE_BYTES])
-            except BlockingIOError:
-                continue
+                if not self._write_chunk(chunk):
+                    break
             except (BrokenPipeError, ConnectionResetError):
                 raise ReaderGone from None
             except OSError as error:
                 if error.errno not in _FULL:
                     raise OutputError(f"{self._name}: {error.strerror}") from None
                 self._complain(error)
-                return data[:done].rfind(b"\n") + 1
+                break
+            done += count
         return done
+
+    def _write_chunk(self, chunk: bytes) -> bool:
+        """Wait for the reader; False when it does not read and the agent is to end."""
+        poller = select.poll()
+        poller.register(self._fd, select.POLLOUT)
+        written = 0
+        give_up = None
+        while written < len(chunk):
+            if not poller.poll(_POLL_MILLISECONDS):
+                if self._is_stopping():
+                    give_up = give_up or time.monotonic() + _DRAIN_SECONDS
+                    if time.monotonic() >= give_up:
+                        return False
+                continue
+            try:
+                written += os.write(self._fd, chunk[written : written + _PIPE_BYTES])
+            except BlockingIOError:
+                continue
+        return True
 
     def _complain(self, error: OSError) -> None:
         if not self._failing:
@@ -139,3 +149,20 @@ class LineSink:
                 f"{self._name}: {error.strerror}; events are dropped and counted until there is "
                 "room"
             )
+
+
+def _chunks(lines: Sequence[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Whole lines together, as many as a pipe takes at once, and how many they are.
+
+    So a reader that stops reading stops between two lines; only one line of more than PIPE_BUF can
+    be cut.
+    """
+    chunk: list[bytes] = []
+    size = 0
+    for line in lines:
+        if chunk and size + len(line) > _PIPE_BYTES:
+            yield b"".join(chunk), len(chunk)
+            chunk, size = [], 0
+        chunk.append(line)
+        size += len(line)
+    yield b"".join(chunk), len(chunk)
