@@ -13,12 +13,12 @@ from threadtrace.probe.source import Counters, CounterSource
 
 TOP_PROCESSES = 5
 
-# Bounds of the work on processes in one tick, about 1 ms for each: the busiest creators are read
-# again, then those that are shown, then a part of all. On a node with fewer than a hundred active
-# workloads every number shown is of this tick.
-_BUSIEST_PER_TICK = 96
-_SHOWN_PER_TICK = 128
-_SWEEP_SECONDS = 0.001
+# Bounds of the work on processes in one tick, about half a millisecond for each: the busiest
+# creators are read again, then those that are shown, then a part of all. On a node with fewer than
+# some dozen active workloads every number shown is of this tick.
+_BUSIEST_PER_TICK = 64
+_SHOWN_PER_TICK = 96
+_SWEEP_SECONDS = 0.0005
 
 # Entries of processes that no longer create are dropped once the map is half full, so that it
 # holds those that do; their counts have been told.
@@ -71,13 +71,15 @@ class ProcessAttribution:
             records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
         created = self._created
         return tuple(
-            ProcessSnapshot(
-                record.pid,
-                record.name,
-                record.threads,
-                created.get((record.cgroup_id, record.pid), 0),
-            )
-            for record in records
+            [
+                ProcessSnapshot(
+                    record.pid,
+                    record.name,
+                    record.threads,
+                    created.get((record.cgroup_id, record.pid), 0),
+                )
+                for record in records
+            ]
         )
 
     def _refresh(self, records: list[ProcessRecord]) -> bool:

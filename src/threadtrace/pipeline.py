@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from threadtrace.attribution import ProcessAttribution
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
-from threadtrace.model.accounts import Account, Accounts, growth_weight
+from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
 from threadtrace.model.node import node_snapshot
 from threadtrace.model.snapshot import (
     EndedWorkload,
@@ -32,6 +32,14 @@ from threadtrace.probe.records import (
     CgroupRecord,
 )
 from threadtrace.probe.source import Counters, CounterSource
+
+# With more active cgroups than this in one tick, those with as many exits as births are read in
+# turn with the idle ones, each tenth tick: their number changes only by zombies, and reading a
+# counter is the dearest part of a tick.
+_CROWDED_CGROUPS = 512
+
+# In a tree larger than this, a moved task does not make every counter be read again.
+_MANY_CGROUPS = 2048
 
 _NS = 1_000_000_000
 
@@ -130,10 +138,10 @@ class Pipeline:
             self._started_late = self.handle_records()  # they may have come just before
         for cgroup_id in self._accounts.unassigned(counters):
             self._introduce(cgroup_id)
-        active_ids = self._accounts.count(counters)
+        active = self._accounts.count(counters)
         limits = self._read_limits()
         self._attribution.follow(counters)
-        self._follow_tasks(counters, active_ids, limits)
+        self._follow_tasks(counters, active, limits)
         self._follow_growth(interval_seconds)
         for key in self._directory.retry_names(now_ns / _NS):
             self._accounts.account(key).is_stale = True
@@ -231,11 +239,12 @@ class Pipeline:
 
     # Tasks that are present
 
-    def _follow_tasks(self, counters: Counters, active_ids: list[int], limits: NodeLimits) -> None:
-        active = self._tree.find_all(active_ids)
+    def _follow_tasks(self, counters: Counters, active: ActiveCgroups, limits: NodeLimits) -> None:
+        is_crowded = len(active.active) > _CROWDED_CGROUPS
+        due = self._tree.find_all(active.unbalanced if is_crowded else active.active)
         above_removed = {cgroup.parent for cgroup in self._removed if cgroup.parent is not None}
         everything = self._moved(counters) | self._missed_records(counters)
-        changes = self._tree.refresh(active | above_removed, everything)
+        changes = self._tree.refresh(due | above_removed, everything)
         for cgroup in self._tree.take_vanished():
             self._removed.setdefault(cgroup, self._clock.monotonic_ns())
         for cgroup in self._removed:
@@ -261,10 +270,15 @@ class Pipeline:
         }
 
     def _moved(self, counters: Counters) -> bool:
-        """Whether every counter is to be read: at first, and after any task moved."""
+        """Whether every counter is to be read: at first, and after any task moved.
+
+        Where that would take too long, since exec probes move a task every second, the two cgroups
+        of a move are read when something happens in them, or in their turn.
+        """
+        is_first = self._last_moves is None
         moved = counters.moves != self._last_moves
         self._last_moves = counters.moves
-        return moved
+        return is_first or (moved and len(self._tree) <= _MANY_CGROUPS)
 
     def _missed_records(self, counters: Counters) -> bool:
         """Whether cgroups came or went without notice; those that came are looked for here."""

@@ -38,19 +38,32 @@ def accounts() -> Accounts:
 
 def test_intervals_are_differences_and_add_up_to_the_life(accounts: Accounts) -> None:
     account = accounts.account("container:a")
-    assert accounts.count(counters({7: Counts(997, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == [7, 8]
+    assert accounts.count(counters({7: Counts(997, 3, 499, 1), 8: Counts(0, 2, 0, 2)})).active == [
+        7,
+        8,
+    ]
     assert account.interval == Totals(997, 5, 502, 0)
-    assert accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == [7]
+    assert accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})).active == [
+        7
+    ]
     assert account.interval == Totals(3, 0, 0, 0)
-    assert accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})) == []
+    assert (
+        accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})).active == []
+    )
     assert account.life == Totals(1000, 5, 502, 0)
     assert account.interval == Totals()
 
 
 def test_nothing_happened_is_nothing_active(accounts: Accounts) -> None:
     now = counters({7: Counts(1, 1, 1, 1)}, {(9, 11): 13})
-    assert accounts.count(now) == [7, 9]
-    assert accounts.count(now) == []
+    assert accounts.count(now).active == [7, 9]
+    assert accounts.count(now).active == []
+
+
+def test_cgroups_with_as_many_exits_as_births_are_told_apart(accounts: Accounts) -> None:
+    found = accounts.count(counters({7: Counts(2, 1, 1, 2), 8: Counts(2, 1, 1, 1)}, {(9, 11): 1}))
+    assert found.active == [7, 8, 9]
+    assert found.unbalanced == [8]
 
 
 def test_refusals_by_errno(accounts: Accounts) -> None:

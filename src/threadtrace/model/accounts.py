@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
@@ -99,6 +100,14 @@ class Account:
         return bool(self.growth_per_second)
 
 
+class ActiveCgroups(NamedTuple):
+    """Ids of cgroups in which something was counted."""
+
+    active: list[int]
+    unbalanced: list[int]
+    """Those with more births than exits, or fewer."""
+
+
 class Accounts:
     """All workloads' counts."""
 
@@ -139,22 +148,27 @@ class Accounts:
         found.update(cgroup_id for cgroup_id, _ in counters.refusals)
         return found - self._by_cgroup.keys()
 
-    def count(self, counters: Counters) -> list[int]:
+    def count(self, counters: Counters) -> ActiveCgroups:
         """Add what happened since the last call; the cgroups in which anything did.
 
         Ends the interval of every workload: ``Account.interval`` tells what was in it.
         """
-        active_ids = []
+        active_ids, unbalanced_ids = [], []
         touched = self._active  # those of the interval before go back to zero
         last, by_cgroup = self._last_counts, self._by_cgroup
         for cgroup_id, counts in counters.cgroups.items():
             before = last.get(cgroup_id, _ZERO)
             if counts != before:
                 active_ids.append(cgroup_id)
+                threads = counts[0] - before[0]
+                processes = counts[1] - before[1]
+                exited = counts[2] - before[2] + counts[3] - before[3]
+                if threads + processes != exited:
+                    unbalanced_ids.append(cgroup_id)
                 account = by_cgroup[cgroup_id]
-                account.threads_created += counts[0] - before[0]
-                account.processes_created += counts[1] - before[1]
-                account.exited += counts[2] - before[2] + counts[3] - before[3]
+                account.threads_created += threads
+                account.processes_created += processes
+                account.exited += exited
                 touched.add(account)
         for key, count in counters.refusals.items():
             change = count - self._last_refusals.get(key, 0)
@@ -167,7 +181,7 @@ class Accounts:
         self._last_counts = counters.cgroups
         self._last_refusals = counters.refusals
         self._active = {account for account in touched if account.close_interval()}
-        return active_ids
+        return ActiveCgroups(active_ids, unbalanced_ids)
 
     def counted(self) -> Totals:
         """Of the interval that was closed last, all workloads together."""

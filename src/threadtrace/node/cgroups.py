@@ -1,7 +1,7 @@
 """The cgroups of the pids hierarchy: id and path, and how many tasks each holds.
 
 What grows: one ``Cgroup`` (about 1 KB with its path) for each cgroup that exists, and one open
-descriptor for each that was active in the last minute, up to a bound; both leave with the cgroup.
+descriptor for each that is active, up to a bound; both leave with the cgroup.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Cgroup:
     """Its own pids.max; None when there is none."""
     fd: int = -1
     """Of its pids.current while it is active, -1 otherwise."""
-    last_active: int = 0
-    """Number of the refresh that last found it active."""
+    last_read: int = 0
+    """Number of the refresh that last read it."""
     children: int = field(default=0, repr=False)
 
 
@@ -199,7 +199,6 @@ class CgroupTree:
         self._refreshes += 1
         due = set(active)
         for cgroup in active:
-            cgroup.last_active = self._refreshes
             parent = cgroup.parent
             while parent is not None and parent not in due:
                 due.add(parent)
@@ -207,8 +206,16 @@ class CgroupTree:
         due.update(self._by_id.values() if everything else self._next_share())
         due.discard(self.root)
         changes: dict[Cgroup, int] = {}
+        pread, number = os.pread, self._refreshes
         for cgroup in due:
-            self.set_tasks(cgroup, self._read_tasks(cgroup), changes)
+            # Most of a tick at thousands of cgroups: no call for the one that is open and same.
+            try:
+                tasks = int(pread(cgroup.fd, _NUMBER_BYTES, 0))
+            except OSError:
+                tasks = self._read_tasks(cgroup)
+            cgroup.last_read = number
+            if tasks != cgroup.tasks:
+                self.set_tasks(cgroup, tasks, changes)
         return changes
 
     def set_tasks(self, cgroup: Cgroup, tasks: int, changes: dict[Cgroup, int]) -> None:
@@ -235,7 +242,7 @@ class CgroupTree:
                 return
             if cgroup.id in self._by_id:
                 self._read_limit(cgroup)
-                if self._refreshes - cgroup.last_active > 6 * _REFRESH_SHARE:
+                if not self._is_read_often(cgroup):
                     self._close(cgroup)
                 yield cgroup
 
@@ -277,13 +284,16 @@ class CgroupTree:
             tasks = int(os.read(fd, _NUMBER_BYTES))
         except OSError as error:
             tasks = self._not_read(cgroup, error)
-        recently = cgroup.last_active and self._refreshes - cgroup.last_active < _REFRESH_SHARE
-        if recently and self._open_descriptors < self._max_descriptors:
+        if self._is_read_often(cgroup) and self._open_descriptors < self._max_descriptors:
             cgroup.fd = fd
             self._open_descriptors += 1
         else:
             os.close(fd)
         return tasks
+
+    def _is_read_often(self, cgroup: Cgroup) -> bool:
+        """Whether it was read lately, and not only in its turn."""
+        return cgroup.last_read > 0 and self._refreshes - cgroup.last_read < _REFRESH_SHARE // 2
 
     def _not_read(self, cgroup: Cgroup, error: OSError) -> int:
         if error.errno not in (errno.ENOENT, errno.ENODEV):

@@ -117,10 +117,10 @@ class ProcessTable:
     def largest(self, cgroup_ids: Iterable[int], count: int) -> list[ProcessRecord]:
         """Those with the most threads in these cgroups, named."""
         records: list[ProcessRecord] = []
+        by_cgroup = self._by_cgroup
         for cgroup_id in cgroup_ids:
-            table = self._by_cgroup.get(cgroup_id)
-            if table is not None:
-                records += table.values()
+            if cgroup_id in by_cgroup:
+                records += by_cgroup[cgroup_id].values()
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         for record in records:
