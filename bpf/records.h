@@ -37,16 +37,16 @@ struct process_counts {
 	__u64 processes_created;
 	__u64 refused;
 	__u64 exited_ns; /* monotonic; 0 while the process lives */
-	char name[16];	/* the group leader's, as it was at the first creation */
+	char name[16]; /* the group leader's, as it was at the first creation */
 };
 
 /* Indices of the `node` map. */
 enum node_counter {
-	NODE_MOVES,	 /* tasks moved between cgroups: present counts are stale */
-	NODE_LOST_CGROUP_COUNTS,    /* births and deaths that found the `cgroups` map full */
-	NODE_LOST_REFUSAL_COUNTS,   /* refusals that found the `refusals` map full */
-	NODE_LOST_PROCESS_COUNTS,   /* creations that found the `processes` map full */
-	NODE_LOST_CGROUP_RECORDS,   /* cgroup_record that found the ring full */
+	NODE_MOVES,               /* tasks moved between cgroups: present counts are stale */
+	NODE_LOST_CGROUP_COUNTS,  /* births and deaths that found the `cgroups` map full */
+	NODE_LOST_REFUSAL_COUNTS, /* refusals that found the `refusals` map full */
+	NODE_LOST_PROCESS_COUNTS, /* creations that found the `processes` map full */
+	NODE_LOST_CGROUP_RECORDS, /* cgroup_record that found the ring full */
 	NODE_COUNTERS,
 };
 

@@ -1,0 +1,54 @@
+# Every target brings what it needs first (scripts/setup): packages of the distribution, which takes
+# root, and the virtual environment .venv. Where all of it is there, that takes a moment.
+# Pass arguments on with ARGS: make top ARGS="--once".
+
+VENV := .venv
+PYTHON := $(VENV)/bin/python
+ARGS ?=
+
+# Else packages of ~/.local would count as installed, which another user does not have.
+export PYTHONNOUSERSITE := 1
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help top test lint format bench wheel clean
+
+help: ## Show every target
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+	@printf '\nArguments: make top ARGS="--once", make test ARGS="tests/unit -k limits"\n'
+
+top: ## Show who makes all these threads, live (root); installs what is missing
+	@scripts/setup top
+	@trap : INT; $(VENV)/bin/threadtrace top $(ARGS) || \
+		{ code=$$?; [ $$code -eq 130 ] || exit $$code; } # Ctrl-C is how it ends
+
+test: ## Run the tests; what they need is installed as root, and tests are skipped without it
+	@scripts/setup test
+	@$(PYTHON) -m pytest $(ARGS)
+
+lint: ## Check style, types, layering and the format of the kernel programs
+	@scripts/setup lint
+	$(PYTHON) -m ruff check
+	$(PYTHON) -m ruff format --check
+	$(PYTHON) -m mypy
+	$(VENV)/bin/lint-imports
+	$(VENV)/bin/clang-format --dry-run -Werror bpf/*.c bpf/*.h
+
+format: ## Bring Python and C sources into the style that lint demands
+	@scripts/setup lint
+	$(PYTHON) -m ruff check --select I --fix
+	$(PYTHON) -m ruff format
+	$(VENV)/bin/clang-format -i bpf/*.c bpf/*.h
+
+bench: ## Measure the overhead, beside other tools (root)
+	@scripts/setup bench
+	@$(PYTHON) -m bench $(ARGS)
+
+wheel: ## Build a wheel into dist/
+	@scripts/setup wheel
+	$(PYTHON) -m pip --disable-pip-version-check wheel --quiet --no-deps --wheel-dir dist .
+
+clean: ## Remove .venv, dist/, caches: all that make made
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
