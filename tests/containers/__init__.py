@@ -9,5 +9,6 @@ cri_client      the calls behind them, from cri.proto
 cgroups         the cgroup directories of a pod, in every hierarchy
 mounts          leftover mounts, and a node's root to look at
 processes       wait_until; waiting for and ending processes that are not our children
+agent           `threadtrace stream` on a node with containers
 prerequisites   require: skip or fail, with the remedy
 """

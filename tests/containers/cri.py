@@ -179,6 +179,11 @@ class CriPod:
         return self.containerd.bundle(self.id)
 
     @property
+    def cgroup_path(self) -> str:
+        """The sandbox's own path, beside those of the pod's containers."""
+        return f"{self.cgroup.path}/{self.id}"
+
+    @property
     def pid(self) -> int:
         """The sandbox's own process, `pause`."""
         response = self.containerd.call(

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-import os
+from support import requirements
+from support.requirements import REQUIRE_VARIABLE
 
-import pytest
+__all__ = ["REQUIRE_VARIABLE", "SUITE", "require"]
 
-REQUIRE_VARIABLE = "THREADTRACE_REQUIRE"
 SUITE = "containers"
-
-
-def is_required(suite: str = SUITE) -> bool:
-    """Whether THREADTRACE_REQUIRE, a comma-separated list of suites, names this one."""
-    named = os.environ.get(REQUIRE_VARIABLE, "").split(",")
-    return suite in (name.strip() for name in named)
 
 
 def require(condition: object, what: str, remedy: str) -> None:
@@ -21,9 +15,4 @@ def require(condition: object, what: str, remedy: str) -> None:
 
     `what` names the missing part, `remedy` how to provide it.
     """
-    if condition:
-        return
-    message = f"{what} is missing: {remedy}"
-    if is_required():
-        pytest.fail(f"{message} ({REQUIRE_VARIABLE} contains '{SUITE}')", pytrace=False)
-    pytest.skip(message)
+    requirements.require(condition, SUITE, what, remedy)
