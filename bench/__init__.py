@@ -1,0 +1,1 @@
+"""What threadtrace costs, measured beside its peers in the same run."""

@@ -1,0 +1,50 @@
+"""The programs without the agent: attached and detached as often as a comparison needs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+from threadtrace.node.hierarchy import find_pids_hierarchy
+from threadtrace.probe import kernel
+from threadtrace.probe.loader import LoadedPrograms, Loader, LoaderOptions
+
+
+class Attachments:
+    """All hooks of the agent's plan on this kernel."""
+
+    def __init__(self, loaded: LoadedPrograms) -> None:
+        self._loaded = loaded
+
+    def attach(self, only: str | None = None) -> None:
+        """Attach all hooks, or those of one program."""
+        for hook in self._loaded.hooks:
+            if only in (None, hook["program"]):
+                fd = self._loaded.programs[hook["program"]]
+                self._loaded.attachments.append(self._attach(hook, fd))
+
+    def detach(self) -> None:
+        while self._loaded.attachments:
+            os.close(self._loaded.attachments.pop())
+
+    def _attach(self, hook: dict[str, object], fd: int) -> int:
+        number = hook["tracepoint_id"]
+        if isinstance(number, int):
+            return kernel.attach_tracepoint(fd, number, self._loaded.facts["online_cpu"])
+        is_typed = hook["kind"] == "typed_raw_tracepoint"
+        return kernel.open_raw_tracepoint(fd, None if is_typed else str(hook["target"]))
+
+
+@contextlib.contextmanager
+def loaded_programs() -> Iterator[Attachments]:
+    """Loaded, and detached to begin with."""
+    hierarchy = find_pids_hierarchy()
+    with Loader(LoaderOptions(hierarchy.hierarchy_id)) as loader:
+        loaded = loader.result()
+    attachments = Attachments(loaded)
+    try:
+        attachments.detach()
+        yield attachments
+    finally:
+        loaded.close()
