@@ -18,6 +18,7 @@ TOP_PROCESSES = 5
 # some dozen active workloads every number shown is of this tick.
 _BUSIEST_PER_TICK = 64
 _SHOWN_PER_TICK = 96
+_NAMES_PER_TICK = 32
 _SWEEP_SECONDS = 0.0005
 
 # Entries of processes that no longer create are dropped once the map is half full, so that it
@@ -45,7 +46,7 @@ class ProcessAttribution:
         self._max_entries = max_entries
         self._created: dict[ProcessKey, int] = {}
         self._fresh: set[int] = set()
-        self._budget = 0
+        self._budget, self._names_budget = 0, 0
 
     def follow(self, counters: Counters) -> None:
         """Take in one tick's counts."""
@@ -54,7 +55,7 @@ class ProcessAttribution:
         if len(counters.processes) > self._max_entries // 2:
             self._forget_resting(counters)
         self._fresh.clear()
-        self._budget = _SHOWN_PER_TICK
+        self._budget, self._names_budget = _SHOWN_PER_TICK, _NAMES_PER_TICK
         for key in heapq.nlargest(_BUSIEST_PER_TICK, created, key=created.__getitem__):
             counts = counters.processes[key]
             if not counts.exited_ns:
@@ -90,6 +91,9 @@ class ProcessAttribution:
                 self._budget -= 1
                 self._fresh.add(record.pid)
                 changed |= self._processes.refresh(record)
+            if self._names_budget > 0:
+                self._names_budget -= 1
+                changed |= self._processes.check_name(record)
         return changed
 
     def _forget_dead(self, counters: Counters) -> None:

@@ -23,6 +23,10 @@ _NUMBER_BYTES = 32
 # been changed, or a task moved where the kernel's move hook is not attached.
 _REFRESH_SHARE = 10
 
+# On a usual node every limit is read as often as its counter: a runtime sets it a moment after it
+# made the cgroup. With more cgroups than this to read, limits are read in turn.
+_LIMITS_PER_REFRESH = 128
+
 
 @dataclass(slots=True, eq=False)
 class Cgroup:
@@ -205,6 +209,9 @@ class CgroupTree:
                 parent = parent.parent
         due.update(self._by_id.values() if everything else self._next_share())
         due.discard(self.root)
+        if len(due) <= _LIMITS_PER_REFRESH:
+            for cgroup in due:
+                self._read_limit(cgroup)
         changes: dict[Cgroup, int] = {}
         pread, number = os.pread, self._refreshes
         for cgroup in due:

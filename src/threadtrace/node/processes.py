@@ -24,8 +24,6 @@ _KTHREADD_PID = 2
 # Entries of /proc/PID/task that are no thread: "." and "..".
 _NOT_THREADS = 2
 _PIDS_BETWEEN_CLOCKS = 16
-# A process that executes another program keeps its PID and changes its name.
-_READINGS_BETWEEN_NAMES = 8
 
 
 @dataclass(slots=True, eq=False)
@@ -40,8 +38,6 @@ class ProcessRecord:
     """Seconds since the epoch, as psutil tells; with ``pid`` the identity."""
     sweep: int = 0
     """Number of the last pass that found it."""
-    readings: int = 0
-    """How often it was read since its name was."""
 
 
 class ProcessTable:
@@ -103,10 +99,20 @@ class ProcessTable:
         if threads is None:
             self.forget(record.pid)
             return True
-        record.readings += 1
         changed = threads != record.threads
         record.threads = threads
         return changed
+
+    def check_name(self, record: ProcessRecord) -> bool:
+        """Forget the name of a process that executed another program; whether it did.
+
+        psutil's name may be longer than the kernel's, which it begins with.
+        """
+        name = self._read(f"{record.pid}/comm") if record.name else None
+        if name is not None and not record.name.startswith(clean(name.removesuffix("\n"))):
+            record.name, record.start_time = "", 0.0  # read again when it is shown
+            return True
+        return False
 
     def forget(self, pid: int) -> None:
         """A process that is gone."""
@@ -124,7 +130,7 @@ class ProcessTable:
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         for record in records:
-            if not record.name or record.readings >= _READINGS_BETWEEN_NAMES:
+            if not record.name:
                 self._identify(record)
         return records
 
@@ -151,7 +157,7 @@ class ProcessTable:
             return
         record.threads = threads
         record.sweep = self._sweep
-        self._forget_old_name(record)
+        self.check_name(record)
         if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
             self._unfile(record)
             record.cgroup_id = cgroup_id
@@ -192,21 +198,11 @@ class ProcessTable:
     def _identify(self, record: ProcessRecord) -> None:
         try:
             process = psutil.Process(record.pid)
-            record.readings = 0
             with process.oneshot():
                 record.name = clean(process.name())
                 record.start_time = process.create_time()
         except psutil.Error:
             return  # gone; the next pass forgets it
-
-    def _forget_old_name(self, record: ProcessRecord) -> None:
-        """A process that executed another program has another name, as runc's init does.
-
-        psutil's name may be longer than the kernel's, which it begins with.
-        """
-        name = self._read(f"{record.pid}/comm") if record.name else None
-        if name is not None and not record.name.startswith(clean(name.removesuffix("\n"))):
-            record.name, record.start_time = "", 0.0  # read again when it is shown
 
     def _read(self, name: str) -> str | None:
         try:
