@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import textwrap
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from threadtrace.cli.options import host_root_option, max_cgroups_option
 
+_INDENT = " " * 25
+_WIDTH = 75
 _MARKS = {"ok": ("ok", "green"), "limited": ("limited", "yellow"), "missing": ("MISSING", "red")}
 
 
@@ -25,17 +29,24 @@ def doctor(max_cgroups: int, host_root: Path, as_json: bool) -> int:
 
     from threadtrace.agent import AgentOptions
     from threadtrace.doctor import State, examine
+    from threadtrace.output.fields import known
 
     checks = examine(AgentOptions(max_cgroups, host_root))
     works = all(check.state is not State.MISSING for check in checks)
     if as_json:
-        report = {"is_working": works, "checks": checks}
+        report = {"is_working": works, "checks": [known(asdict(check)) for check in checks]}
         click.echo(orjson.dumps(report, option=orjson.OPT_INDENT_2).decode())
     else:
         for check in checks:
             mark, colour = _MARKS[check.state.value]
-            click.echo(f"{click.style(f'{mark:8}', fg=colour)}{check.name:17}{check.detail}")
+            head = click.style(f"{mark:8}", fg=colour) + f"{check.name:17}"
+            click.echo(head + _wrapped(check.detail))
             if check.remedy:
-                click.echo(f"{'':8}{'':17}-> {check.remedy}")
+                click.echo(_INDENT + _wrapped(f"-> {check.remedy}"))
         click.echo("The live view will work." if works else "The live view will not work.")
     return os.EX_OK if works else os.EX_UNAVAILABLE
+
+
+def _wrapped(text: str) -> str:
+    lines = textwrap.wrap(text, _WIDTH, break_long_words=False, break_on_hyphens=False)
+    return f"\n{_INDENT}".join(lines)
