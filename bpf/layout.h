@@ -41,7 +41,7 @@
 /* A member of an argument that the verifier knows by its BTF type: a plain load, a tenth of the
  * cost. Programs attached as BTF raw tracepoints only. */
 #ifdef THREADTRACE_TYPED_ARGUMENTS
-#define MEMBER(type, base, offset) (*(volatile type *)((void *)(base) + (offset)))
+#define MEMBER(type, base, offset) (*(type volatile *)((void *)(base) + (offset)))
 #else
 #define MEMBER(type, base, offset) PEEK(type, base, offset)
 #endif

@@ -6,6 +6,7 @@ import os
 import resource
 import signal
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -33,41 +34,45 @@ def test_an_unwritable_file_is_told_with_the_remedy(tmp_path: Path) -> None:
         LineSink.open(str(tmp_path / "absent/events.jsonl"), never)
 
 
-@pytest.fixture
-def small_files() -> Iterator[int]:
-    """Files may not grow beyond 64 bytes: what a full disk does, with EFBIG for ENOSPC."""
+SMALL_BYTES = 64
+
+
+@contextmanager
+def small_files() -> Iterator[None]:
+    """Files may not grow beyond that: what a full disk does, with EFBIG for ENOSPC."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (64, before[1]))
-    yield 64
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_leaves_whole_lines_and_counts_the_others(
-    tmp_path: Path, small_files: int, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "events.jsonl"
     sink = LineSink.open(str(path), never)
-    sink.write(LINES)
-    fit = small_files // len(LINES[0])
+    fit = SMALL_BYTES // len(LINES[0])
+    with small_files():
+        sink.write(LINES)
+        lost = sink.take_lost(), sink.take_lost()
+        sink.write(LINES)
     assert path.read_bytes() == b"".join(LINES[:fit])
-    assert sink.take_lost() == len(LINES) - fit
-    assert sink.take_lost() == 0
-    sink.write(LINES)
+    assert lost == (len(LINES) - fit, 0)
     assert sink.total_lost == 2 * len(LINES) - fit
-    assert path.read_bytes() == b"".join(LINES[:fit])
     assert len(capsys.readouterr().err.splitlines()) == 1, "said once, not for each event"
 
 
-def test_after_a_full_disk_it_goes_on(
-    tmp_path: Path, small_files: int, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_after_a_full_disk_it_goes_on(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "events.jsonl"
     sink = LineSink.open(str(path), never)
-    sink.write(LINES)
-    os.truncate(path, 0)
-    sink.write(LINES[:3])
+    with small_files():
+        sink.write(LINES)
+        os.truncate(path, 0)
+        sink.write(LINES[:3])
     assert path.read_bytes() == b"".join(LINES[:3])
     assert "can be written again" in capsys.readouterr().err
 

@@ -19,7 +19,9 @@ IDLE = Totals()
 
 def drawn(*entries: object, width: int = 120, notes: tuple[str, ...] = (), rows: int = 50) -> str:
     output = io.StringIO()
-    console = Console(file=output, width=width, force_terminal=True, color_system="truecolor")
+    console = Console(
+        file=output, width=width, force_terminal=True, color_system="truecolor", _environ={}
+    )
     shot = snapshot(*entries)  # type: ignore[arg-type]
     console.print(table.render(shot, by_danger(shot.workloads), notes, width, rows))
     return output.getvalue()

@@ -10,7 +10,10 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Iterator
 
+from threadtrace.probe.btf_downgrade import downgraded
 from threadtrace.probe.libbpf import load_libbpf
+
+KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
 _KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_FUNC_PROTO = 4, 6, 8, 13
 _MODIFIERS = {8, 9, 10, 11, 18}  # typedef, volatile, const, restrict, type tag
@@ -71,11 +74,9 @@ class KernelTypes:
         lib.btf__name_by_offset.argtypes = [ctypes.c_void_p, ctypes.c_uint32]
         lib.btf__name_by_offset.restype = ctypes.c_char_p
         lib.btf__free.argtypes = [ctypes.c_void_p]
-        handle = load()
-        # libbpf before 1.0 returns ERR_PTR(-errno), later ones NULL.
-        if not handle or handle > (1 << 64) - 4096:
-            raise FileNotFoundError("no kernel type information (BTF)")
-        self._handle: int | None = handle
+        self._handle: int | None = _valid(load()) or _valid(self._load_downgraded())
+        if self._handle is None:
+            raise FileNotFoundError("no kernel type information (BTF) that this libbpf can read")
 
     def close(self) -> None:
         """Give the parsed type information back (some 20 MB)."""
@@ -125,6 +126,18 @@ class KernelTypes:
             return ()
         return tuple(entry.type for entry in _entries(_Parameter, address, prototype.vlen))
 
+    def _load_downgraded(self) -> int | None:
+        """For a libbpf older than the kernel: once more, without the kinds it cannot know."""
+        try:
+            with open(KERNEL_BTF, "rb") as file:
+                data = downgraded(file.read())
+        except (OSError, ValueError):
+            return None
+        self._lib.btf__new.argtypes = [ctypes.c_char_p, ctypes.c_uint32]
+        self._lib.btf__new.restype = ctypes.c_void_p
+        handle: int | None = self._lib.btf__new(data, len(data))
+        return handle
+
     def _find_member(self, struct_id: int, member: str) -> int | None:
         record, address = self._record(struct_id)
         for entry in _entries(_Member, address, record.vlen):
@@ -153,6 +166,11 @@ class KernelTypes:
     def _name(self, offset: int) -> str:
         text: bytes | None = self._lib.btf__name_by_offset(self._handle, offset)
         return text.decode() if text else ""
+
+
+def _valid(handle: int | None) -> int | None:
+    """None for what stands for an error: ERR_PTR(-errno) before libbpf 1.0, NULL since."""
+    return handle if handle and handle < (1 << 64) - 4096 else None
 
 
 def _entries(shape: type[ctypes.Structure], address: int, count: int) -> Iterator[ctypes.Structure]:

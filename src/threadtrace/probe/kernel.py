@@ -11,6 +11,7 @@ import ctypes
 import fcntl
 import os
 import platform
+from pathlib import PurePath
 
 _BPF_PROG_LOAD, _BPF_RAW_TRACEPOINT_OPEN = 5, 17
 _BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP = 26, 23
@@ -149,9 +150,23 @@ def mount_privately(file_system: str, target: str) -> None:
     as they are.
     """
     _check(_libc.unshare(_CLONE_NEWNS))
-    _check(_libc.mount(b"none", b"/", None, ctypes.c_ulong(_MS_REC | _MS_PRIVATE), None))
+    _make_private(target)
     name = file_system.encode()
     _check(_libc.mount(name, target.encode(), name, ctypes.c_ulong(0), None))
+
+
+def _make_private(target: str) -> None:
+    """Keep what is mounted at or above ``target`` from spreading to other mount namespaces.
+
+    In a chroot the root directory is often no mount point; then the nearest one below it serves.
+    """
+    above = [str(path) for path in reversed(PurePath(target).parents)]
+    for number, directory in enumerate(above, 1):
+        flags = ctypes.c_ulong(_MS_REC | _MS_PRIVATE)
+        if _libc.mount(b"none", directory.encode(), None, flags, None) == 0:
+            return
+        if number == len(above):
+            _check(-1)
 
 
 def _bpf(command: int, attributes: ctypes.Structure) -> int:

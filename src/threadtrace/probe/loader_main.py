@@ -71,7 +71,7 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     """Do all of it; the message for the agent and the descriptors that go with it."""
     facts, mounted = _with_tracefs(gather())
     plan = make_plan(facts)
-    types = KernelTypes() if facts.has_btf else None
+    types = _kernel_types() if facts.has_btf else None
     flags = _compiler_flags(plan, types, options)
     module = _compile(flags, plan, compiler_output)
     _lift_memory_limit()
@@ -114,6 +114,16 @@ def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:
         tracefs_directory=seen.tracefs_directory,
         clone_exit_tracepoints=seen.clone_exit_tracepoints,
     ), True
+
+
+def _kernel_types() -> KernelTypes:
+    try:
+        return KernelTypes()
+    except OSError as error:
+        raise UnavailableError(
+            f"{error}: install a newer libbpf (Debian and Ubuntu: apt-get install --only-upgrade "
+            "libbpf1 or libbpf0)"
+        ) from None
 
 
 def _compiler_flags(
