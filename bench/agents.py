@@ -73,7 +73,7 @@ def _running(command: Sequence[str], mark: bytes, cgroup: str | None = None) -> 
         drain.start()
         yield running
     finally:
-        process.send_signal(signal.SIGINT)
+        process.send_signal(signal.SIGTERM)
         try:
             process.wait(timeout=_WITHIN_SECONDS)
         except subprocess.TimeoutExpired:
