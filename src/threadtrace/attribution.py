@@ -61,8 +61,9 @@ class ProcessAttribution:
             if not counts.exited_ns:
                 cgroup_id, pid = key
                 record = self._processes.note(pid, cgroup_id, decode_name(counts.name))
-                self._processes.refresh(record)
-                self._fresh.add(pid)
+                if counts.threads_created or not record.threads:  # who only forks gains none
+                    self._processes.refresh(record)
+                    self._fresh.add(pid)
         self._processes.sweep(_SWEEP_SECONDS)
 
     def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:

@@ -168,3 +168,16 @@ def test_a_line_stays_below_16_kib_and_says_what_it_left_out(writer: EventWriter
 def test_timestamps_have_nine_digits() -> None:
     assert timestamp(0) == "1970-01-01T00:00:00.000000000Z"
     assert timestamp(1_700_000_000_000_000_001) == "2023-11-14T22:13:20.000000001Z"
+
+
+def test_a_limits_owner_that_is_not_utf_8(writer: EventWriter) -> None:
+    entry = workload()._replace(limit_path="/caf\udce9")
+    event = parsed(writer.workload_rates(NOW, entry, 1.0))
+    assert event["threadtrace"]["tasks_limit_owner"] == "/caf\ufffd"
+
+
+def test_names_that_come_later_replace_what_was_remembered(writer: EventWriter) -> None:
+    unnamed = parsed(writer.workload_rates(NOW, workload(replace(WEB, names=None)), 1.0))
+    named = parsed(writer.workload_rates(NOW, workload(), 1.0))
+    assert "name" not in unnamed["k8s"]["pod"]
+    assert named["k8s"]["pod"]["name"] == "checkout-7d9f"

@@ -311,10 +311,15 @@ class CgroupTree:
 
     def _read_limit(self, cgroup: Cgroup) -> None:
         try:
-            with open(f"{self._mount_point}{cgroup.path}/pids.max", "rb", buffering=0) as file:
-                text = file.read(_NUMBER_BYTES).strip()
+            fd = os.open(f"{self._mount_point}{cgroup.path}/pids.max", os.O_RDONLY)
         except OSError:
             return
+        try:
+            text = os.read(fd, _NUMBER_BYTES).strip()
+        except OSError:
+            return
+        finally:
+            os.close(fd)
         limit = int(text) if text.isdigit() else None
         if limit != cgroup.limit:
             cgroup.limit = limit

@@ -11,6 +11,7 @@ from typing import Any
 import orjson
 
 from threadtrace import __version__
+from threadtrace.identity.workloads import Workload
 from threadtrace.model.snapshot import (
     EndedWorkload,
     Loss,
@@ -50,6 +51,9 @@ class EventWriter:
         node_name = environment.get("NODE_NAME")
         self._k8s: Fields = {"node": {"name": node_name}} if node_name else {}
         self._host: Fields = {} if node_name else {"name": os.uname().nodename}
+        # By key; of workloads that are there. A workload is immutable, so its fields are too.
+        self._fields: dict[str, tuple[Workload, Fields, Fields]] = {}
+        self._last_timestamp = (0, timestamp(0))
 
     def started(self, time_ns: int, details: Fields) -> bytes:
         """``threadtrace.started``."""
@@ -81,8 +85,9 @@ class EventWriter:
     ) -> bytes:
         """``threadtrace.workload.rates``."""
         counts = snapshot.counts
+        fields, label = self._fields_of(snapshot.workload)
         message = (
-            f"{snapshot.workload.name} created {counts.threads_created:,} threads and "
+            f"{label['name']} created {counts.threads_created:,} threads and "
             f"{counts.processes_created:,} processes in {interval_seconds:.1f} s "
             f"and holds {snapshot.tasks:,} tasks"
         )
@@ -93,8 +98,8 @@ class EventWriter:
             time_ns,
             _WARN if counts.refused else _INFO,
             message,
-            workload_fields(snapshot.workload),
-            rates_fields(snapshot, interval_seconds),
+            fields,
+            rates_fields(snapshot, label, interval_seconds),
         )
 
     def workload_started(self, started: StartedWorkload) -> bytes:
@@ -111,6 +116,7 @@ class EventWriter:
     def workload_ended(self, ended: EndedWorkload) -> bytes:
         """``threadtrace.workload.ended``."""
         totals = ended.totals
+        self._fields.pop(ended.workload.key, None)
         message = (
             f"{ended.workload.name} is gone after {totals.threads_created:,} threads and "
             f"{totals.processes_created:,} processes"
@@ -135,6 +141,20 @@ class EventWriter:
         details = {"where": loss.where, "lost_count": loss.lost}
         return self._line("threadtrace.loss", time_ns, _ERROR, message, {}, details)
 
+    def _fields_of(self, workload: Workload) -> tuple[Fields, Fields]:
+        """Its fields and its label, built once: half of the work of an event."""
+        known = self._fields.get(workload.key)
+        if known is None or known[0] is not workload:
+            known = workload, workload_fields(workload), workload_label(workload)
+            self._fields[workload.key] = known
+        return known[1], known[2]
+
+    def _timestamp(self, time_ns: int) -> str:
+        """All events of a tick have the same."""
+        if self._last_timestamp[0] != time_ns:
+            self._last_timestamp = time_ns, timestamp(time_ns)
+        return self._last_timestamp[1]
+
     def _line(
         self,
         name: str,
@@ -146,7 +166,7 @@ class EventWriter:
     ) -> bytes:
         self._sequence += 1
         event: dict[str, Any] = {
-            "timestamp": timestamp(time_ns),
+            "timestamp": self._timestamp(time_ns),
             "schema_version": SCHEMA_VERSION,
             "event": {"name": name, "sequence": self._sequence},
             "severity_text": severity[0],

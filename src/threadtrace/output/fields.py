@@ -15,6 +15,7 @@ from threadtrace.model.snapshot import (
     Totals,
     WorkloadSnapshot,
 )
+from threadtrace.text import clean
 
 Fields = dict[str, Any]
 
@@ -49,37 +50,43 @@ def count_fields(counts: Totals) -> Fields:
     }
 
 
-def rates_fields(snapshot: WorkloadSnapshot, interval_seconds: float) -> Fields:
-    """What ``threadtrace.workload.rates`` carries under ``threadtrace``."""
-    refused = {error_name(code): count for code, count in snapshot.refused_by_errno.items()}
-    return known(
-        {
-            "workload": workload_label(snapshot.workload),
-            "interval_seconds": round(interval_seconds, 3),
-            **count_fields(snapshot.counts),
-            "refused": refused,
-            "threads_created_per_second": round(snapshot.threads_created_per_second, 3),
-            "growth_per_second": round(snapshot.growth_per_second, 3),
-            "tasks_count": snapshot.tasks,
-            "tasks_peak": snapshot.tasks_peak,
-            "tasks_limit": snapshot.limit,
-            "tasks_limit_owner": clipped(snapshot.limit_path, _MAX_PATH_CHARACTERS),
-            "tasks_limit_usage": snapshot.limit_tasks,
-            "top_processes": [process_fields(process) for process in snapshot.top_processes],
-        }
-    )
+def rates_fields(snapshot: WorkloadSnapshot, label: Fields, interval_seconds: float) -> Fields:
+    """What ``threadtrace.workload.rates`` carries under ``threadtrace``.
+
+    Args:
+        snapshot: of the workload.
+        label: as ``workload_label`` tells of it.
+        interval_seconds: length of the interval.
+    """
+    threads, processes, exited, refused = snapshot.counts
+    fields: Fields = {
+        "workload": label,
+        "interval_seconds": round(interval_seconds, 3),
+        "threads_created_count": threads,
+        "processes_created_count": processes,
+        "exited_count": exited,
+        "refused_count": refused,
+        "refused": {error_name(code): count for code, count in snapshot.refused_by_errno.items()},
+        "threads_created_per_second": round(snapshot.threads_created_per_second, 3),
+        "growth_per_second": round(snapshot.growth_per_second, 3),
+        "tasks_count": snapshot.tasks,
+        "tasks_peak": snapshot.tasks_peak,
+    }
+    if snapshot.limit is not None:
+        fields["tasks_limit"] = snapshot.limit
+        fields["tasks_limit_owner"] = shown_path(snapshot.limit_path or "/")
+        fields["tasks_limit_usage"] = snapshot.limit_tasks
+    fields["top_processes"] = [process_fields(process) for process in snapshot.top_processes]
+    return fields
 
 
 def process_fields(process: ProcessSnapshot) -> Fields:
     """One entry of ``top_processes``."""
-    return known(
-        {
-            "pid": process.pid,
-            "name": clipped(process.name, _MAX_NAME_CHARACTERS) or None,
-            "threads": process.threads,
-            "created_count": process.created_count,
-        }
-    )
+    pid, name, threads, created_count = process
+    fields: Fields = {"pid": pid, "threads": threads, "created_count": created_count}
+    if name:
+        fields["name"] = name[:_MAX_NAME_CHARACTERS]
+    return fields
 
 
 def workload_label(workload: Workload) -> Fields:
@@ -130,3 +137,8 @@ def known(values: Fields) -> Fields:
 def clipped(text: str | None, length: int) -> str | None:
     """Cut to ``length`` characters."""
     return text if text is None else text[:length]
+
+
+def shown_path(path: str) -> str:
+    """A cgroup's path as JSON can carry it."""
+    return clean(path)[:_MAX_PATH_CHARACTERS]

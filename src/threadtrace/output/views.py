@@ -14,7 +14,13 @@ from threadtrace.model.danger import by_danger
 from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
 from threadtrace.output import table
 from threadtrace.output.events import describe_loss
-from threadtrace.output.fields import Fields, node_fields, rates_fields, workload_fields
+from threadtrace.output.fields import (
+    Fields,
+    node_fields,
+    rates_fields,
+    workload_fields,
+    workload_label,
+)
 from threadtrace.output.sink import LineSink, ReaderGone
 
 _PLAIN_ROWS = 1_000_000
@@ -71,7 +77,10 @@ class JsonView(_View):
     def _show(self, snapshot: Snapshot) -> None:
         interval = snapshot.node.interval_seconds
         workloads: list[Fields] = [
-            {**workload_fields(entry.workload), **rates_fields(entry, interval)}
+            {
+                **workload_fields(entry.workload),
+                **rates_fields(entry, workload_label(entry.workload), interval),
+            }
             for entry in by_danger(snapshot.workloads)
         ]
         losses = [{"where": where, "lost_count": count} for where, count in self._lost.items()]
