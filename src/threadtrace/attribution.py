@@ -69,6 +69,8 @@ class ProcessAttribution:
     def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:
         """The processes with the most threads in a workload's cgroups."""
         records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
+        if not records:
+            return ()
         if self._budget > 0 and self._refresh(records):
             records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
         created = self._created

@@ -356,7 +356,7 @@ class Pipeline:
             owner.tasks if owner else None,
             account.growth_per_second,
             self._attribution.top(account),
-            any(account.interval) or _has_changed(account.snapshot, tasks, owner),
+            account.is_active or _has_changed(account.snapshot, tasks, owner),
         )
 
     def _seconds(self) -> float:

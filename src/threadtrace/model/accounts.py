@@ -53,31 +53,43 @@ class Account:
     interval: Totals = _NOTHING
     """Of the interval that was closed last."""
     interval_refused: dict[int, int] = field(default_factory=dict)
-    life: Totals = _NOTHING
-    """Of all intervals that were closed."""
+    is_active: bool = False
+    """Whether anything happened in it."""
+    life_threads_created: int = 0
+    life_processes_created: int = 0
+    life_exited: int = 0
+    life_refused: int = 0
     growth_per_second: float = 0.0
     """By how much the number of tasks has changed lately, averaged."""
     is_stale: bool = True
     """Whether the snapshot no longer shows what is here."""
     snapshot: WorkloadSnapshot | None = None
 
+    @property
+    def life(self) -> Totals:
+        """Of all intervals that were closed."""
+        return Totals(
+            self.life_threads_created,
+            self.life_processes_created,
+            self.life_exited,
+            self.life_refused,
+        )
+
     def close_interval(self) -> bool:
         """Start counting the next interval; whether anything happened in the one that ends."""
         threads, processes, exited = self.threads_created, self.processes_created, self.exited
         refused = sum(self.refused.values()) if self.refused else 0
         if not (threads or processes or exited or refused):
-            self.is_stale = self.is_stale or self.interval is not _NOTHING
-            self.interval, self.interval_refused = _NOTHING, {}
+            self.is_stale = self.is_stale or self.is_active
+            self.interval, self.interval_refused, self.is_active = _NOTHING, {}, False
             return False
         self.interval = Totals(threads, processes, exited, refused)
         self.interval_refused = self.refused
-        life = self.life
-        self.life = Totals(
-            life.threads_created + threads,
-            life.processes_created + processes,
-            life.exited + exited,
-            life.refused + refused,
-        )
+        self.is_active = True
+        self.life_threads_created += threads
+        self.life_processes_created += processes
+        self.life_exited += exited
+        self.life_refused += refused
         self.threads_created = self.processes_created = self.exited = 0
         self.refused = {}
         self.is_stale = True

@@ -29,6 +29,8 @@ class MapReader:
         lib.bpf_map_delete_elem.argtypes = [ctypes.c_int, pointer]
         self.cpu_count: int = lib.libbpf_num_possible_cpus()
         """Possible CPUs: a per-CPU value has one element for each."""
+        self._keys = ctypes.create_string_buffer(1)
+        self._values = ctypes.create_string_buffer(1)
 
     def entries(self, fd: int, key_size: int, value_size: int) -> Iterator[tuple[bytes, bytes]]:
         """All entries of a hash map, as (keys, values) of one batch after the other.
@@ -44,9 +46,8 @@ class MapReader:
         capacity = max(_MIN_BATCH_ENTRIES, _BATCH_BYTES // (key_size + value_size))
         position, following = ctypes.c_uint64(0), ctypes.c_uint64(0)
         start = None
+        keys, values = self._buffers(key_size * capacity, value_size * capacity)
         while True:
-            keys = ctypes.create_string_buffer(key_size * capacity)
-            values = ctypes.create_string_buffer(value_size * capacity)
             count = ctypes.c_uint32(capacity)
             code = self._call(
                 self._lib.bpf_map_lookup_batch,
@@ -60,15 +61,29 @@ class MapReader:
             )
             if code == errno.ENOSPC:  # one bucket holds more than a whole batch
                 capacity *= 2
+                keys, values = self._buffers(key_size * capacity, value_size * capacity)
                 continue
             if code not in (0, errno.ENOENT):
                 raise OSError(code, os.strerror(code))
             if count.value:
-                yield keys.raw[: key_size * count.value], values.raw[: value_size * count.value]
+                yield (
+                    ctypes.string_at(keys, key_size * count.value),
+                    ctypes.string_at(values, value_size * count.value),
+                )
             if code == errno.ENOENT:
                 return
             position.value = following.value
             start = ctypes.byref(position)
+
+    def _buffers(
+        self, key_bytes: int, value_bytes: int
+    ) -> tuple[ctypes.Array[ctypes.c_char], ctypes.Array[ctypes.c_char]]:
+        """Kept from one reading to the next: making them anew costs more than reading."""
+        if len(self._keys) < key_bytes:
+            self._keys = ctypes.create_string_buffer(key_bytes)
+        if len(self._values) < value_bytes:
+            self._values = ctypes.create_string_buffer(value_bytes)
+        return self._keys, self._values
 
     def value(self, fd: int, key: bytes, value_size: int) -> bytes | None:
         """One entry's value, None where there is none.
