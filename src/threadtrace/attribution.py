@@ -64,6 +64,9 @@ class ProcessAttribution:
                 if counts.threads_created or not record.threads:  # who only forks gains none
                     self._processes.refresh(record)
                     self._fresh.add(pid)
+                if self._names_budget > _NAMES_PER_TICK // 2:  # the rest is for those shown
+                    self._names_budget -= 1
+                    self._processes.check_name(record)
         self._processes.sweep(_SWEEP_SECONDS)
 
     def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:

@@ -161,7 +161,7 @@ class TestLeak:
     def test_ended_has_the_time_of_the_removal(self, node: Node) -> None:
         with Agent(node.hostroot) as agent:
             with node.container("app", "leak", "threads", "0") as container:
-                container.wait_ready()
+                assert container.wait_ready().refused == 0
                 directory = container.cgroup_directory
                 present = time.time_ns()
             assert not directory.exists()
@@ -172,7 +172,7 @@ class TestLeak:
     def test_leak_from_before_the_agent(self, node: Node) -> None:
         """What is there at the start counts as present, not as born, and has its names."""
         with node.container("app", "leak", "threads", "53") as container:
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             with Agent(node.hostroot, "--all") as agent:
                 agent.settle()
                 agent.finish()
@@ -210,7 +210,7 @@ class TestLives:
                     agent.settle()
                     before = agent.total(container.cgroup_path, THREADS)
                     container.begin()
-                    container.wait_ready()
+                    assert container.wait_ready().refused == 0
                     agent.settle()
                     assert agent.total(container.cgroup_path, THREADS) - before == count
                 containers.append(container)
@@ -249,14 +249,14 @@ class TestInnermost:
         names = kubernetes_annotations(POD, NAMESPACE, runc_pod.uid, "dind")
         with Agent(runc_pod.hostroot, "--all") as agent:
             outer = runc_pod.run("leak", "threads", "0", annotations=names)
-            outer.wait_ready()
+            assert outer.wait_ready().refused == 0
             inner = runc_pod.run("leak", "threads", "101", "--wait", inside=outer)
             inner.wait_waiting()
             agent.settle()
             before = agent.total(inner.cgroup_path, THREADS)
             outer_before = len(agent.rates(outer.cgroup_path))
             inner.begin()
-            inner.wait_ready()
+            assert inner.wait_ready().refused == 0
             agent.settle()
 
             assert agent.total(inner.cgroup_path, THREADS) - before == 101
@@ -287,7 +287,7 @@ class TestInnermost:
             agent.settle()
             before = agent.total(container.cgroup_path, THREADS)
             container.begin()
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.settle()
 
             assert agent.total(container.cgroup_path, THREADS) - before == 61
@@ -312,7 +312,7 @@ class TestInnermost:
                 agent.total(container.cgroup_path, THREADS),
             )
             container.begin()
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.settle()
 
             assert agent.total(container.cgroup_path, THREADS) - before[1] == 59
@@ -347,7 +347,7 @@ class TestProbes:
             containerd_cri.pod(POD, NAMESPACE) as pod,
             pod.container("app", "leak", "threads", "0") as container,
         ):
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.settle()
             for command, forks in ((["true"], 0), (["leak", "forks", "7", "--hold", "0"], 7)):
                 for _ in range(3):
@@ -372,8 +372,8 @@ class TestProbes:
             pod.container("victim", "leak", "threads", "0") as victim,
             pod.container("other", "leak", "threads", "0") as other,
         ):
-            victim.wait_ready()
-            other.wait_ready()
+            assert victim.wait_ready().refused == 0
+            assert other.wait_ready().refused == 0
             agent.settle()
             victim.set_pids_limit(victim.pids_current())
             try:
@@ -408,7 +408,7 @@ class TestLimits:
             containerd_cri.pod(POD, NAMESPACE, pids_limit=97) as pod,
             pod.container("app", "leak", "threads", "5") as container,
         ):
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             told(container.cgroup_path, 97, pod.cgroup.path)
             told(pod.cgroup_path, 97, pod.cgroup.path)
             agent.settle()
@@ -430,7 +430,7 @@ class TestLimits:
             Agent(node.hostroot, "--all") as agent,
             node.container("app", "leak", "threads", "0") as container,
         ):
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.settle()
             for event in agent.rates(container.cgroup_path):
                 assert not [name for name in event["threadtrace"] if "tasks_limit" in name]
@@ -505,7 +505,7 @@ class TestNames:
                 agent.settle()
                 before = agent.total(container.cgroup_path, THREADS)
                 container.begin()
-                container.wait_ready()
+                assert container.wait_ready().refused == 0
                 agent.settle()
                 assert agent.total(container.cgroup_path, THREADS) - before == 31
             agent.wait_for_one(ENDED, container.cgroup_path)
@@ -519,7 +519,7 @@ class TestNames:
         links.mkdir(parents=True)
         with Agent(runc_pod.hostroot, "--all") as agent:
             container = runc_pod.run("leak", "threads", "0")
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.wait_for_one(RATES, container.cgroup_path)
             assert "name" not in agent.last(container.cgroup_path)["container"]
             link = links / f"{POD}_{NAMESPACE}_app-{container.id}.log"
@@ -560,12 +560,12 @@ class TestNames:
     def test_agent_is_killed_and_started_again(self, node: Node) -> None:
         """The second one counts from its own start, and knows everything by name."""
         with node.container("app", "leak", "threads", "0") as container:
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             with Agent(node.hostroot) as first:
                 first.settle()
                 first.crash()
             with node.container("one", "leak", "threads", "17") as one:
-                one.wait_ready()
+                assert one.wait_ready().refused == 0
                 with Agent(node.hostroot, "--all") as second:
                     second.settle()
                 for workload, name, tasks in ((container, "app", 1), (one, "one", 18)):

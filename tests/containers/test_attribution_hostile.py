@@ -51,9 +51,9 @@ def test_longest_names_of_kubernetes(containerd_cri: Containerd) -> None:
         containerd_cri.pod(LONGEST_POD_NAME, namespace, labels=labels) as pod,
     ):
         with pod.container(name, "leak", "threads", "7", labels=labels) as container:
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
+            started = agent.wait_for_one(STARTED, container.cgroup_path)
         ended = agent.wait_for_one(ENDED, container.cgroup_path)
-        started = agent.wait_for_one(STARTED, container.cgroup_path)
         rates = agent.rates(container.cgroup_path)
         assert rates
         for event in (started, *rates, ended):
@@ -82,7 +82,7 @@ def test_process_with_a_hostile_name(runc_pod: RuncPod) -> None:
         agent.settle()
         before = agent.total(container.cgroup_path, THREADS)
         container.begin()
-        container.wait_ready()
+        assert container.wait_ready().refused == 0
         agent.settle()
         assert agent.total(container.cgroup_path, THREADS) - before == 19
         (process,) = agent.last(container.cgroup_path)["threadtrace"]["top_processes"]
@@ -111,7 +111,7 @@ def test_hostile_annotations(runc_pod: RuncPod, hostile: str) -> None:
         agent.settle()
         before = agent.total(container.cgroup_path, THREADS)
         container.begin()
-        container.wait_ready()
+        assert container.wait_ready().refused == 0
         agent.settle()
         assert agent.total(container.cgroup_path, THREADS) - before == 17
         container.close()
@@ -137,7 +137,7 @@ def test_annotations_that_are_not_text(runc_pod: RuncPod) -> None:
     names = kubernetes_annotations("\ud800", "shop", runc_pod.uid, "app")
     with Agent(runc_pod.hostroot, "--all") as agent:
         container = runc_pod.run("leak", "threads", "3", annotations=names)
-        container.wait_ready()
+        assert container.wait_ready().refused == 0
         (links / f"web-0_shop_app-{container.id}.log").symlink_to("/nowhere")
         event = agent.wait_for_rates(
             container.cgroup_path, lambda event: "name" in event["k8s"]["pod"]
@@ -162,7 +162,7 @@ def test_hostile_cgroups_within_a_container(runc_pod: RuncPod) -> None:
         agent.settle()
         before = agent.total(container.cgroup_path, THREADS)
         container.begin()
-        container.wait_ready()
+        assert container.wait_ready().refused == 0
         agent.settle()
         assert agent.total(container.cgroup_path, THREADS) - before == 23
         last = agent.last(container.cgroup_path)
@@ -187,7 +187,7 @@ def test_long_hostile_path(runc_pod: RuncPod) -> None:
                 directory.mkdir()
             (made[-1] / "cgroup.procs").write_text(str(container.pid))
             container.begin()
-            container.wait_ready()
+            assert container.wait_ready().refused == 0
             agent.settle()
             agent.settle()
             odd = [line for line in agent.lines if f"odd-{runc_pod.uid}".encode() in line]
@@ -211,7 +211,7 @@ def test_host_root_is_not_left_through_links(runc_pod: RuncPod, tmp_path: Path) 
     outside = tmp_path / "config.json"
     with Agent(runc_pod.hostroot, "--all") as agent:
         container = runc_pod.run("leak", "threads", "0")
-        container.wait_ready()
+        assert container.wait_ready().refused == 0
         agent.settle()
         agent.crash()
     annotations = kubernetes_annotations("secret", "shop", runc_pod.uid, "app")
