@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from threadtrace.attribution import ProcessAttribution
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
@@ -33,15 +34,14 @@ from threadtrace.probe.records import (
 )
 from threadtrace.probe.source import Counters, CounterSource
 
-# With more active cgroups than this in one tick, those with as many exits as births are read in
-# turn with the idle ones, each tenth tick: their number changes only by zombies, and reading a
-# counter is the dearest part of a tick.
+# Reading a counter is the dearest part of a tick. With more cgroups than this to read, those with
+# as many exits as births wait for their turn with the idle ones, each tenth tick: their number
+# changes only by zombies. And a moved task makes no full reading: exec probes move one every second.
 _CROWDED_CGROUPS = 512
 
-# In a tree larger than this, a moved task does not make every counter be read again.
-_MANY_CGROUPS = 2048
-
 _NS = 1_000_000_000
+
+_AS_WORKLOAD = partial(tuple.__new__, WorkloadSnapshot)
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +278,7 @@ class Pipeline:
         is_first = self._last_moves is None
         moved = counters.moves != self._last_moves
         self._last_moves = counters.moves
-        return is_first or (moved and len(self._tree) <= _MANY_CGROUPS)
+        return is_first or (moved and len(self._tree) <= _CROWDED_CGROUPS)
 
     def _missed_records(self, counters: Counters) -> bool:
         """Whether cgroups came or went without notice; those that came are looked for here."""
@@ -336,27 +336,30 @@ class Pipeline:
         return place.limit_owner.tasks != snapshot.limit_tasks
 
     def _workload(self, account: Account, interval_seconds: float) -> WorkloadSnapshot:
-        tasks = account.tasks
+        tasks = account.tasks if account.tasks > 0 else 0
         if tasks > account.tasks_peak:
             account.tasks_peak = tasks
         place = self._places.get(account.key)
         owner = None
         if place is not None:
             owner = place.limit_owner = _limit_owner(place.top)
-        # By position: thousands a tick, and naming a dozen arguments doubles the time of each.
-        return WorkloadSnapshot(
-            self._directory[account.key],
-            interval_seconds,
-            account.interval,
-            account.interval_refused,
-            max(0, tasks),
-            account.tasks_peak,
-            owner.limit if owner else None,
-            owner.path if owner else None,
-            owner.tasks if owner else None,
-            account.growth_per_second,
-            self._attribution.top(account),
-            account.is_active or _has_changed(account.snapshot, tasks, owner),
+        # Past the named tuple's own constructor, which takes longer than all else here: thousands
+        # of these are made in a tick.
+        return _AS_WORKLOAD(
+            (
+                self._directory[account.key],
+                interval_seconds,
+                account.interval,
+                account.interval_refused,
+                tasks,
+                account.tasks_peak,
+                owner.limit if owner else None,
+                owner.path if owner else None,
+                owner.tasks if owner else None,
+                account.growth_per_second,
+                self._attribution.top(account),
+                account.is_active or _has_changed(account.snapshot, tasks, owner),
+            )
         )
 
     def _seconds(self) -> float:
@@ -367,7 +370,7 @@ def _has_changed(before: WorkloadSnapshot | None, tasks: int, owner: Cgroup | No
     """Whether tasks came or went without a birth or a death here, or the limit is another."""
     if before is None:
         return False
-    return before.tasks != max(0, tasks) or before.limit != (owner.limit if owner else None)
+    return before.tasks != tasks or before.limit != (owner.limit if owner else None)
 
 
 def _depth(cgroup: Cgroup) -> int:

@@ -127,6 +127,7 @@ class Accounts:
         self._by_key: dict[str, Account] = {}
         self._by_cgroup: dict[int, Account] = {}
         self._active: set[Account] = set()
+        self._counted = _NOTHING
         self._is_baseline = True
         self._last_counts: dict[int, Counts] = {}
         self._last_refusals: dict[tuple[int, int], int] = {}
@@ -166,6 +167,7 @@ class Accounts:
         Ends the interval of every workload: ``Account.interval`` tells what was in it.
         """
         active_ids, unbalanced_ids = [], []
+        all_threads = all_processes = all_exited = all_refused = 0
         touched = self._active  # those of the interval before go back to zero
         last, by_cgroup = self._last_counts, self._by_cgroup
         for cgroup_id, counts in counters.cgroups.items():
@@ -182,6 +184,9 @@ class Accounts:
                 account.processes_created += processes
                 account.exited += exited
                 touched.add(account)
+                all_threads += threads
+                all_processes += processes
+                all_exited += exited
         for key, count in counters.refusals.items():
             change = count - self._last_refusals.get(key, 0)
             if change:
@@ -190,6 +195,8 @@ class Accounts:
                 account = by_cgroup[cgroup_id]
                 account.refused[error] = account.refused.get(error, 0) + change
                 touched.add(account)
+                all_refused += change
+        self._counted = Totals(all_threads, all_processes, all_exited, all_refused)
         self._last_counts = counters.cgroups
         self._last_refusals = counters.refusals
         self._active = {account for account in touched if account.close_interval()}
@@ -197,14 +204,7 @@ class Accounts:
 
     def counted(self) -> Totals:
         """Of the interval that was closed last, all workloads together."""
-        sums = [0, 0, 0, 0]
-        for account in self._active:
-            threads, processes, exited, refused = account.interval
-            sums[0] += threads
-            sums[1] += processes
-            sums[2] += exited
-            sums[3] += refused
-        return Totals(*sums)
+        return self._counted
 
     def end_baseline(self) -> None:
         """What is assigned from now on is new: its tasks are growth."""
