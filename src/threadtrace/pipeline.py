@@ -23,7 +23,7 @@ from threadtrace.model.snapshot import (
     Totals,
     WorkloadSnapshot,
 )
-from threadtrace.node.cgroups import Cgroup, CgroupGone, CgroupTree
+from threadtrace.node.cgroups import CROWDED_CGROUPS, Cgroup, CgroupGone, CgroupTree
 from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
 from threadtrace.probe.loader import DEFAULT_MAX_PROCESSES
@@ -33,11 +33,6 @@ from threadtrace.probe.records import (
     CgroupRecord,
 )
 from threadtrace.probe.source import Counters, CounterSource
-
-# Reading a counter is the dearest part of a tick. With more cgroups than this to read, those with
-# as many exits as births wait for their turn with the idle ones, each tenth tick: their number
-# changes only by zombies. And a moved task makes no full reading: exec probes move one every second.
-_CROWDED_CGROUPS = 512
 
 _NS = 1_000_000_000
 
@@ -240,7 +235,7 @@ class Pipeline:
     # Tasks that are present
 
     def _follow_tasks(self, counters: Counters, active: ActiveCgroups, limits: NodeLimits) -> None:
-        is_crowded = len(active.active) > _CROWDED_CGROUPS
+        is_crowded = len(active.active) > CROWDED_CGROUPS
         due = self._tree.find_all(active.unbalanced if is_crowded else active.active)
         above_removed = {cgroup.parent for cgroup in self._removed if cgroup.parent is not None}
         everything = self._moved(counters) | self._missed_records(counters)
@@ -278,7 +273,7 @@ class Pipeline:
         is_first = self._last_moves is None
         moved = counters.moves != self._last_moves
         self._last_moves = counters.moves
-        return is_first or (moved and len(self._tree) <= _CROWDED_CGROUPS)
+        return is_first or (moved and len(self._tree) <= CROWDED_CGROUPS)
 
     def _missed_records(self, counters: Counters) -> bool:
         """Whether cgroups came or went without notice; those that came are looked for here."""
