@@ -68,6 +68,10 @@ class ProcessAttribution:
                     self._names_budget -= 1
                     self._processes.check_name(record)
         self._processes.sweep(_SWEEP_SECONDS)
+        for cgroup_id in self._processes.take_changed():
+            account = self._accounts.account_of_cgroup(cgroup_id)
+            if account is not None:
+                account.is_stale = True
 
     def top(self, account: Account) -> tuple[ProcessSnapshot, ...]:
         """The processes with the most threads in a workload's cgroups."""

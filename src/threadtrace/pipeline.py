@@ -318,7 +318,8 @@ class Pipeline:
                 or self._limit_usage_changed(snapshot, account.key)
             ):
                 snapshot = account.snapshot = self._workload(account, interval_seconds)
-                account.is_stale = False
+                # A change without counts is news once: the next snapshot is idle again.
+                account.is_stale = snapshot.is_active and not account.is_active
             if snapshot.tasks or snapshot.is_active:
                 shown.append(snapshot)
         return tuple(shown)
@@ -338,6 +339,7 @@ class Pipeline:
         owner = None
         if place is not None:
             owner = place.limit_owner = _limit_owner(place.top)
+        top = self._attribution.top(account)
         # Past the named tuple's own constructor, which takes longer than all else here: thousands
         # of these are made in a tick.
         return _AS_WORKLOAD(
@@ -352,8 +354,8 @@ class Pipeline:
                 owner.path if owner else None,
                 owner.tasks if owner else None,
                 account.growth_per_second,
-                self._attribution.top(account),
-                account.is_active or _has_changed(account.snapshot, tasks, owner),
+                top,
+                account.is_active or _has_changed(account.snapshot, tasks, owner, bool(top)),
             )
         )
 
@@ -361,11 +363,14 @@ class Pipeline:
         return self._clock.monotonic_ns() / _NS
 
 
-def _has_changed(before: WorkloadSnapshot | None, tasks: int, owner: Cgroup | None) -> bool:
-    """Whether tasks came or went without a birth or a death here, or the limit is another."""
+def _has_changed(
+    before: WorkloadSnapshot | None, tasks: int, owner: Cgroup | None, has_processes: bool
+) -> bool:
+    """Whether tasks or processes came or went without a birth here, or the limit is another."""
     if before is None:
         return False
-    return before.tasks != tasks or before.limit != (owner.limit if owner else None)
+    limit = owner.limit if owner else None
+    return (before.tasks, before.limit, bool(before.top_processes)) != (tasks, limit, has_processes)
 
 
 def _depth(cgroup: Cgroup) -> int:

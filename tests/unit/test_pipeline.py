@@ -289,6 +289,17 @@ def test_idle_workloads_show_zero_after_they_were_active(node: Node) -> None:
     assert entry.counts == Totals()
 
 
+def test_a_move_is_news_once(node: Node) -> None:
+    node.tick()
+    node.tick()
+    node.cgroup("/system.slice/a.service", tasks=9)
+    node.source.moves += 1
+    assert named(node.tick(), "a.service").is_active
+    for _ in range(3):
+        entry = named(node.tick(), "a.service")
+        assert (entry.is_active, entry.tasks) == (False, 9)
+
+
 def test_unreadable_node_limits_are_unknown_not_zero(node: Node) -> None:
     node.pipeline._read_limits = lambda: NodeLimits(None, None, None)
     snapshot = node.tick()

@@ -67,6 +67,7 @@ class ProcessTable:
         self._pending: Iterator[int] = iter(())
         self._sweep = 0
         self.completed_sweeps = 0
+        self._changed: set[int] = set()
 
     def __len__(self) -> int:
         return len(self._by_pid)
@@ -85,6 +86,11 @@ class ProcessTable:
             self.forget(record.pid)
         self.completed_sweeps = self._sweep
         return True
+
+    def take_changed(self) -> set[int]:
+        """Cgroups of which a pass found other processes or numbers than before."""
+        changed, self._changed = self._changed, set()
+        return changed
 
     def note(self, pid: int, cgroup_id: int, name: str) -> ProcessRecord:
         """A process that the kernel told of; its record, made if there is none."""
@@ -155,7 +161,9 @@ class ProcessTable:
                 cgroup_id = self._kernel_cgroup_id
             self._file(ProcessRecord(pid, cgroup_id, threads, sweep=self._sweep))
             return
-        record.threads = threads
+        if record.threads != threads:
+            record.threads = threads
+            self._changed.add(record.cgroup_id)
         record.sweep = self._sweep
         self.check_name(record)
         if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
@@ -166,9 +174,11 @@ class ProcessTable:
     def _file(self, record: ProcessRecord) -> ProcessRecord:
         self._by_pid[record.pid] = record
         self._by_cgroup.setdefault(record.cgroup_id, {})[record.pid] = record
+        self._changed.add(record.cgroup_id)
         return record
 
     def _unfile(self, record: ProcessRecord) -> None:
+        self._changed.add(record.cgroup_id)
         table = self._by_cgroup[record.cgroup_id]
         del table[record.pid]
         if not table:
