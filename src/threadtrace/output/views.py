@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -26,7 +27,7 @@ from threadtrace.output.sink import LineSink, ReaderGone
 _PLAIN_ROWS = 1_000_000
 
 
-class _View:
+class _View(ABC):
     """A context manager that takes snapshots and, at the end, may show the last one."""
 
     def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
@@ -62,8 +63,9 @@ class _View:
         lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
         return [*self._notes, *lost]
 
+    @abstractmethod
     def _show(self, snapshot: Snapshot) -> None:
-        raise NotImplementedError
+        """Draw or print it."""
 
 
 class JsonView(_View):
