@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from types import TracebackType
 
@@ -27,7 +26,7 @@ from threadtrace.output.sink import LineSink, ReaderGone
 _PLAIN_ROWS = 1_000_000
 
 
-class _View(ABC):
+class _View:
     """A context manager that takes snapshots and, at the end, may show the last one."""
 
     def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
@@ -63,9 +62,8 @@ class _View(ABC):
         lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
         return [*self._notes, *lost]
 
-    @abstractmethod
     def _show(self, snapshot: Snapshot) -> None:
-        """Draw or print it."""
+        raise NotImplementedError
 
 
 class JsonView(_View):
