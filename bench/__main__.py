@@ -30,6 +30,15 @@ def main(arguments: Sequence[str]) -> int:
         )
         return os.EX_NOPERM
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # cgroups are removed then too
+    try:
+        _measure_all(options, shlex.join(["python", "-m", "bench", *arguments]))
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written", file=sys.stderr)
+        return 128 + signal.SIGINT
+    return os.EX_OK
+
+
+def _measure_all(options: argparse.Namespace, command: str) -> None:
     surroundings = machine.describe()
     results = []
     for name, measure in _benchmarks(options).items():
@@ -38,9 +47,7 @@ def main(arguments: Sequence[str]) -> int:
             results.append(measure())
             print(as_text(results[-1]), flush=True)
     if not options.names and not options.quick:
-        command = shlex.join(["python", "-m", "bench", *arguments])
         print(f"written: {write_document(results, surroundings, command)}", file=sys.stderr)
-    return os.EX_OK
 
 
 def _benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Result]]:

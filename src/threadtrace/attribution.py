@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from functools import partial
 from itertools import islice
 
 from threadtrace.model.accounts import Account, Accounts
@@ -13,17 +14,19 @@ from threadtrace.probe.source import Counters, CounterSource
 
 TOP_PROCESSES = 5
 
-# Bounds of the work on processes in one tick, about half a millisecond for each: the busiest
-# creators are read again, then those that are shown, then a part of all. On a node with fewer than
-# some dozen active workloads every number shown is of this tick.
-_BUSIEST_PER_TICK = 64
-_SHOWN_PER_TICK = 96
-_NAMES_PER_TICK = 32
+# Bounds of the work on processes in one tick, a quarter to half a millisecond for each: the busiest
+# creators are read again, then those that are shown, then a part of all. On a node with no more
+# than a dozen active workloads every number shown is of this tick.
+_BUSIEST_PER_TICK = 32
+_SHOWN_PER_TICK = 64
+_NAMES_PER_TICK = 16
 _SWEEP_SECONDS = 0.0005
 
 # Entries of processes that no longer create are dropped once the map is half full, so that it
 # holds those that do; their counts have been told.
 _RESTING_ENTRIES_PER_TICK = 1024
+
+_AS_PROCESS = partial(tuple.__new__, ProcessSnapshot)
 
 
 class ProcessAttribution:
@@ -80,18 +83,12 @@ class ProcessAttribution:
             return ()
         if self._budget > 0 and self._refresh(records):
             records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
-        created = self._created
-        return tuple(
-            [
-                ProcessSnapshot(
-                    record.pid,
-                    record.name,
-                    record.threads,
-                    created.get((record.cgroup_id, record.pid), 0),
-                )
-                for record in records
-            ]
-        )
+        return tuple(map(self._as_snapshot, records))
+
+    def _as_snapshot(self, record: ProcessRecord) -> ProcessSnapshot:
+        pid = record.pid
+        created = self._created.get((record.cgroup_id, pid), 0)
+        return _AS_PROCESS((pid, record.name, record.threads, created))
 
     def _refresh(self, records: list[ProcessRecord]) -> bool:
         """Read again those that were not read in this tick; whether that changed anything."""

@@ -51,14 +51,6 @@ class Clock:
         return self.realtime_ns() - (self.monotonic_ns() - monotonic_ns)
 
 
-@dataclass(slots=True)
-class _Place:
-    """Where a workload stands in the tree."""
-
-    top: Cgroup
-    limit_owner: Cgroup | None = None
-
-
 class Pipeline:
     """Everything the agent knows, and how a tick renews it."""
 
@@ -85,7 +77,6 @@ class Pipeline:
         self._read_limits = read_limits
         self._accounts = Accounts()
         self._attribution = ProcessAttribution(source, processes, self._accounts, max_processes)
-        self._places: dict[str, _Place] = {}
         self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._kernel_base = 0
         self._swept = 0
@@ -100,8 +91,7 @@ class Pipeline:
         self._growing: set[Account] = set()
         self._changed: set[Account] = set()
         self._last_ns = clock.monotonic_ns()
-        self._accounts.assign(KERNEL_CGROUP_ID, KERNEL.key)
-        self._places[KERNEL.key] = _Place(self._kernel)
+        self._accounts.assign(KERNEL_CGROUP_ID, KERNEL).top = self._kernel
         tree.scan()
         for cgroup in tree:
             self._file(cgroup)
@@ -138,8 +128,8 @@ class Pipeline:
         self._attribution.follow(counters)
         self._follow_tasks(counters, active, limits)
         self._follow_growth(interval_seconds)
-        for key in self._directory.retry_names(now_ns / _NS):
-            self._accounts.account(key).is_stale = True
+        for workload in self._directory.retry_names(now_ns / _NS):
+            self._accounts.rename(workload)
         losses = self._accounts.count_losses(counters.lost)
         snapshot = Snapshot(
             time_ns=self._clock.realtime_ns(),
@@ -180,7 +170,7 @@ class Pipeline:
             self._file(cgroup)
             return
         workload = self._directory.add(unknown(cgroup_id), self._seconds())
-        self._accounts.assign(cgroup_id, workload.key)
+        self._accounts.assign(cgroup_id, workload)
 
     def _file(self, cgroup: Cgroup) -> Workload | None:
         """Assign a cgroup to its workload; the workload if it is new."""
@@ -188,15 +178,12 @@ class Pipeline:
         if parent is not None and self._accounts.account_of_cgroup(parent.id) is None:
             self._file(parent)
         workload = self._directory.add(identify(cgroup.path), self._seconds())
-        self._accounts.assign(cgroup.id, workload.key)
+        account = self._accounts.assign(cgroup.id, workload)
         self._accounts.add_tasks(cgroup.id, cgroup.tasks)
-        place = self._places.get(workload.key)
-        if place is None:
-            self._places[workload.key] = _Place(cgroup)
-            return workload
-        if len(cgroup.path) < len(place.top.path):
-            place.top = cgroup
-        return None
+        is_new = account.top is None
+        if account.top is None or len(cgroup.path) < len(account.top.path):
+            account.top = cgroup
+        return workload if is_new else None
 
     def _close_removed(
         self, removed: dict[Cgroup, int], vanished: list[int]
@@ -217,20 +204,14 @@ class Pipeline:
         if account is None:
             return None
         if account.cgroup_ids:
-            self._move_place(account, cgroup_id)
+            if account.top is not None and account.top.id == cgroup_id:
+                found = [self._tree.find(one) for one in account.cgroup_ids]
+                account.top = min(
+                    (c for c in found if c is not None), key=_depth, default=account.top
+                )
             return None
-        workload = self._directory[account.key]
-        self._directory.remove(account.key)
-        self._places.pop(account.key, None)
-        return EndedWorkload(workload, time_ns, account.life, account.tasks_peak)
-
-    def _move_place(self, account: Account, gone_id: int) -> None:
-        """A workload lost one of several cgroups, perhaps the one its limit is sought from."""
-        place = self._places[account.key]
-        if place.top.id != gone_id:
-            return
-        found = [self._tree.find(cgroup_id) for cgroup_id in account.cgroup_ids]
-        place.top = min((c for c in found if c is not None), key=_depth, default=place.top)
+        self._directory.remove(account.workload.key)
+        return EndedWorkload(account.workload, time_ns, account.closed, account.tasks_peak)
 
     # Tasks that are present
 
@@ -315,7 +296,7 @@ class Pipeline:
                 snapshot is None
                 or account.is_stale
                 or all_stale
-                or self._limit_usage_changed(snapshot, account.key)
+                or _limit_usage_changed(account.limit_owner, snapshot)
             ):
                 snapshot = account.snapshot = self._workload(account, interval_seconds)
                 # A change without counts is news once: the next snapshot is idle again.
@@ -324,27 +305,17 @@ class Pipeline:
                 shown.append(snapshot)
         return tuple(shown)
 
-    def _limit_usage_changed(self, snapshot: WorkloadSnapshot, key: str) -> bool:
-        """Whether another workload below the same limit came closer to it, or went."""
-        place = self._places.get(key)
-        if place is None or place.limit_owner is None:
-            return False
-        return place.limit_owner.tasks != snapshot.limit_tasks
-
     def _workload(self, account: Account, interval_seconds: float) -> WorkloadSnapshot:
         tasks = account.tasks if account.tasks > 0 else 0
         if tasks > account.tasks_peak:
             account.tasks_peak = tasks
-        place = self._places.get(account.key)
-        owner = None
-        if place is not None:
-            owner = place.limit_owner = _limit_owner(place.top)
+        owner = account.limit_owner = _limit_owner(account.top)
         top = self._attribution.top(account)
         # Past the named tuple's own constructor, which takes longer than all else here: thousands
         # of these are made in a tick.
         return _AS_WORKLOAD(
             (
-                self._directory[account.key],
+                account.workload,
                 interval_seconds,
                 account.interval,
                 account.interval_refused,
@@ -377,9 +348,12 @@ def _depth(cgroup: Cgroup) -> int:
     return cgroup.path.count("/")
 
 
-def _limit_owner(cgroup: Cgroup) -> Cgroup | None:
-    """The nearest cgroup with a pids.max, from this one upwards."""
-    above: Cgroup | None = cgroup
-    while above is not None and above.limit is None:
-        above = above.parent
-    return above
+def _limit_owner(cgroup: Cgroup | None) -> Cgroup | None:
+    while cgroup is not None and cgroup.limit is None:
+        cgroup = cgroup.parent
+    return cgroup
+
+
+def _limit_usage_changed(owner: Cgroup | None, snapshot: WorkloadSnapshot) -> bool:
+    """Whether another workload below the same limit came closer to it, or went."""
+    return owner is not None and owner.tasks != snapshot.limit_tasks

@@ -7,6 +7,8 @@ from pathlib import Path
 from support.cgroups import OwnCgroup, own_cgroup, root_cgroup
 from support.puppet import Births, Puppet
 from support.stream import Stream, counts, name_of, path_of
+from threadtrace.node.cgroups import CgroupTree
+from threadtrace.node.hierarchy import find_pids_hierarchy
 
 
 def tasks_shown(stream: Stream, path: str) -> int:
@@ -220,3 +222,20 @@ def test_renamed_cgroup(stream: Stream, actor: Puppet, cgroup: OwnCgroup) -> Non
         )
     finally:
         cgroup.add(actor.pid)
+
+
+def test_counter_kept_open_tells_that_its_cgroup_is_gone(host: None) -> None:
+    tree = CgroupTree(find_pids_hierarchy(), max_descriptors=10_000)
+    try:
+        with own_cgroup() as cgroup:
+            seen = tree.id_of_path(cgroup.path)
+            tree.refresh(set(), everything=True)
+            known = tree.find(seen or 0)
+            assert known is not None
+            assert known.fd >= 0
+        tree.refresh({known})
+        assert known in tree.take_vanished()
+        assert known.fd < 0
+        assert known.tasks == 0
+    finally:
+        tree.close()

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from threadtrace.identity.workloads import identify
 from threadtrace.model.accounts import Accounts, growth_weight
 from threadtrace.model.snapshot import Totals
 from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
 from threadtrace.probe.source import Counters
 
 NONE = Counts(0, 0, 0, 0)
+A, B = identify("/a.service"), identify("/b.service")
 
 
 def counters(
@@ -30,14 +32,14 @@ def process(threads: int, start: int = 1, refused: int = 0, exited: int = 0) -> 
 @pytest.fixture
 def accounts() -> Accounts:
     accounts = Accounts()
-    accounts.assign(7, "container:a")
-    accounts.assign(8, "container:a")
-    accounts.assign(9, "unit:b")
+    accounts.assign(7, A)
+    accounts.assign(8, A)
+    accounts.assign(9, B)
     return accounts
 
 
 def test_intervals_are_differences_and_add_up_to_the_life(accounts: Accounts) -> None:
-    account = accounts.account("container:a")
+    account = accounts.account(A.key)
     assert accounts.count(counters({7: Counts(997, 3, 499, 1), 8: Counts(0, 2, 0, 2)})).active == [
         7,
         8,
@@ -50,8 +52,10 @@ def test_intervals_are_differences_and_add_up_to_the_life(accounts: Accounts) ->
     assert (
         accounts.count(counters({7: Counts(1000, 3, 499, 1), 8: Counts(0, 2, 0, 2)})).active == []
     )
-    assert account.life == Totals(1000, 5, 502, 0)
     assert account.interval == Totals()
+    accounts.close_cgroup(8)
+    accounts.close_cgroup(7)
+    assert account.closed == Totals(1000, 5, 502, 0)
 
 
 def test_nothing_happened_is_nothing_active(accounts: Accounts) -> None:
@@ -69,9 +73,9 @@ def test_cgroups_with_as_many_exits_as_births_are_told_apart(accounts: Accounts)
 def test_refusals_by_errno(accounts: Accounts) -> None:
     accounts.count(counters(refusals={(9, 11): 10, (9, 12): 1}))
     accounts.count(counters(refusals={(9, 11): 23, (9, 12): 1}))
-    assert accounts.account("unit:b").interval_refused == {11: 13}
-    assert accounts.account("unit:b").interval.refused == 13
-    assert accounts.account("container:a").interval == Totals()
+    assert accounts.account(B.key).interval_refused == {11: 13}
+    assert accounts.account(B.key).interval.refused == 13
+    assert accounts.account(A.key).interval == Totals()
 
 
 def test_a_cgroup_without_a_workload_is_named(accounts: Accounts) -> None:
@@ -91,16 +95,16 @@ def test_the_last_cgroup_closes_the_account(accounts: Accounts) -> None:
     closed = accounts.close_cgroup(8)
     assert closed is left
     assert closed.cgroup_ids == set()
-    assert [account.key for account in accounts] == ["unit:b"]
+    assert [account.workload for account in accounts] == [B]
     assert accounts.close_cgroup(8) is None
 
 
 def test_an_id_that_comes_back_begins_at_zero(accounts: Accounts) -> None:
     accounts.count(counters({7: Counts(100, 0, 0, 0)}))
     accounts.close_cgroup(7)
-    accounts.assign(7, "container:c")
+    account = accounts.assign(7, identify("/c.service"))
     accounts.count(counters({7: Counts(5, 0, 0, 0)}))
-    assert accounts.account("container:c").interval.threads_created == 5
+    assert account.interval.threads_created == 5
 
 
 def test_creations_by_process(accounts: Accounts) -> None:
@@ -140,7 +144,7 @@ def test_losses_are_told_once(accounts: Accounts) -> None:
 
 def test_the_baseline_is_no_growth(accounts: Accounts) -> None:
     accounts.add_tasks(7, 21_317)
-    account = accounts.account("container:a")
+    account = accounts.account(A.key)
     assert not account.follow_growth(1.0, 1.0)
     assert account.growth_per_second == 0.0
     assert not account.follow_growth(1.0, 1.0)
@@ -148,14 +152,14 @@ def test_the_baseline_is_no_growth(accounts: Accounts) -> None:
 
 def test_a_workload_that_comes_later_grows_from_zero(accounts: Accounts) -> None:
     accounts.end_baseline()
-    account = accounts.assign(70, "container:late")
+    account = accounts.assign(70, identify("/late.service"))
     accounts.add_tasks(70, 100)
     assert account.follow_growth(2.0, 1.0)
     assert account.growth_per_second == 50.0
 
 
 def test_a_leak_shows_within_two_ticks_and_fades_when_it_ends(accounts: Accounts) -> None:
-    account, weight = accounts.account("container:a"), growth_weight(1.0, 1000.0)
+    account, weight = accounts.account(A.key), growth_weight(1.0, 1000.0)
     account.follow_growth(1.0, weight)
     for _ in range(2):
         accounts.add_tasks(7, 100)
@@ -167,7 +171,7 @@ def test_a_leak_shows_within_two_ticks_and_fades_when_it_ends(accounts: Accounts
 
 
 def test_growth_does_not_depend_on_the_length_of_the_interval(accounts: Accounts) -> None:
-    fine, coarse = accounts.account("container:a"), accounts.account("unit:b")
+    fine, coarse = accounts.account(A.key), accounts.account(B.key)
     fine.follow_growth(0.1, 0.0)
     coarse.follow_growth(1.0, 0.0)
     for _ in range(10):

@@ -28,7 +28,8 @@ def mount(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def tree(mount: Path) -> CgroupTree:
-    return CgroupTree(PidsHierarchy(str(mount), 1, "v1", 8, is_whole=True), max_descriptors=2)
+    # No descriptor is kept: only a kernel's cgroup file is gone for who has it open.
+    return CgroupTree(PidsHierarchy(str(mount), 1, "v1", 8, is_whole=True))
 
 
 def own_tasks(tree: CgroupTree, changes: dict[object, int]) -> dict[str, int]:
@@ -75,14 +76,22 @@ def test_idle_ones_are_read_in_turn(tree: CgroupTree, mount: Path) -> None:
     assert [cgroup.limit for cgroup in tree if cgroup.path == "/d"] == [31]
 
 
-def test_descriptors_are_bounded_and_given_back(tree: CgroupTree) -> None:
+def test_descriptors_are_bounded_and_given_back(
+    mount: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("threadtrace.node.cgroups._KEPT_DESCRIPTORS", 1)
+    tree = CgroupTree(PidsHierarchy(str(mount), 1, "v1", 8, is_whole=True), max_descriptors=2)
     tree.scan()
     active = {cgroup for cgroup in tree if cgroup.path != "/"}
     tree.refresh(active)
+    assert sum(cgroup.fd >= 0 for cgroup in tree) == 1
     tree.refresh(active)
     assert sum(cgroup.fd >= 0 for cgroup in tree) == 2
     for _ in range(200):
         tree.refresh(set())
+    assert sum(cgroup.fd >= 0 for cgroup in tree) == 1
+    for cgroup in list(tree):
+        tree.remove(cgroup)
     assert sum(cgroup.fd >= 0 for cgroup in tree) == 0
 
 

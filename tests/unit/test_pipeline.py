@@ -70,7 +70,7 @@ class Node:
         self.tasks = 100
         self.cgroup("/system.slice/a.service", tasks=3)
         hierarchy = PidsHierarchy(str(self.mount), 1, "v1", 8, is_whole=True)
-        self.tree = CgroupTree(hierarchy, max_descriptors=16)
+        self.tree = CgroupTree(hierarchy)
         table = ProcessTable(1, self.tree.id_of_path, 0, root)
         clock = Clock(lambda: self.monotonic_ns, lambda: self.realtime_ns)
         self.pipeline = Pipeline(

@@ -77,24 +77,25 @@ def _write_bundle(root: Path) -> None:
 
 def test_a_name_that_comes_later_is_found(tmp_path: Path) -> None:
     directory = Directory(RuntimeFiles(tmp_path))
-    key = directory.add(identify(CONTAINER_PATH), now=100.0).key
-    assert directory[key].names is None
+    unnamed = directory.add(identify(CONTAINER_PATH), now=100.0)
+    assert unnamed.names is None
     assert directory.retry_names(100.05) == []
     _write_bundle(tmp_path)
-    assert directory.retry_names(100.11) == [key]
-    assert directory[key].name == "shop/web-0/web"
-    assert directory[key].runtime == "containerd"
+    (named,) = directory.retry_names(100.11)
+    assert (named.key, named.name) == (unnamed.key, "shop/web-0/web")
+    assert named.runtime == "containerd"
+    assert directory.add(identify(CONTAINER_PATH), now=100.2) is named
     assert directory.retry_names(1000.0) == []
 
 
 def test_a_name_that_never_comes_is_not_looked_for_for_ever(tmp_path: Path) -> None:
     directory = Directory(RuntimeFiles(tmp_path))
-    key = directory.add(identify(CONTAINER_PATH), now=0.0).key
+    directory.add(identify(CONTAINER_PATH), now=0.0)
     for second in range(120):
         directory.retry_names(float(second))
     _write_bundle(tmp_path)
     assert directory.retry_names(10_000.0) == []
-    assert directory[key].names is None
+    assert directory.add(identify(CONTAINER_PATH), now=10_000.0).names is None
 
 
 def test_the_topmost_cgroup_stands_for_the_workload(tmp_path: Path) -> None:
@@ -113,13 +114,13 @@ def test_another_runtimes_container_of_the_same_name_is_not_taken(tmp_path: Path
 
 def test_what_is_removed_is_forgotten_but_the_host_stays(tmp_path: Path) -> None:
     directory = Directory(RuntimeFiles(tmp_path))
-    key = directory.add(identify(CONTAINER_PATH), now=0.0).key
-    directory.remove(key)
-    directory.remove("host")
-    with pytest.raises(KeyError):
-        directory[key]
-    assert directory["host"].name == "host"
+    first = directory.add(identify(CONTAINER_PATH), now=0.0)
+    host = directory.add(identify("/"), now=0.0)
+    directory.remove(first.key)
+    directory.remove(host.key)
     assert directory.retry_names(10.0) == []
+    assert directory.add(identify(CONTAINER_PATH), now=10.0) is not first
+    assert directory.add(identify("/"), now=10.0) is host
 
 
 def test_an_unknown_cgroup_has_no_path() -> None:

@@ -122,9 +122,6 @@ class Directory:
         self._workloads = {KERNEL.key: KERNEL, HOST.key: HOST}
         self._unnamed: dict[str, _Unnamed] = {}
 
-    def __getitem__(self, key: str) -> Workload:
-        return self._workloads[key]
-
     def add(self, workload: Workload, now: float) -> Workload:
         """File a workload under its key, or its cgroup under the workload that is there.
 
@@ -150,10 +147,10 @@ class Directory:
             self._workloads.pop(key, None)
             self._unnamed.pop(key, None)
 
-    def retry_names(self, now: float) -> list[str]:
-        """Look once more for names that were not there; the keys of those that changed."""
+    def retry_names(self, now: float) -> list[Workload]:
+        """Look once more for names that were not there; the workloads that changed."""
         due = [key for key, state in self._unnamed.items() if state.next_attempt <= now]
-        return [key for key in due if self._try_to_name(key, now)]
+        return [self._workloads[key] for key in due if self._try_to_name(key, now)]
 
     def _try_to_name(self, key: str, now: float) -> bool:
         workload, state = self._workloads[key], self._unnamed[key]

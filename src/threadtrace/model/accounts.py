@@ -8,14 +8,20 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
+from operator import add
 from typing import NamedTuple
 
+from threadtrace.identity.workloads import Workload
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
+from threadtrace.node.cgroups import Cgroup
 from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
 from threadtrace.probe.source import Counters
 
 _ZERO = Counts(0, 0, 0, 0)
 _NOTHING = Totals()
+# Past the named tuple's own constructor, which takes longer than the rest of closing an interval.
+_AS_TOTALS = partial(tuple.__new__, Totals)
 
 # Growth is averaged so that a shell that forks and reaps does not jump about in the view, while a
 # leak shows within two ticks of a second.
@@ -39,7 +45,7 @@ def growth_weight(interval_seconds: float, watched_seconds: float) -> float:
 class Account:
     """One workload's counts."""
 
-    key: str
+    workload: Workload
     tasks_before: int | None
     """Present tasks when growth was last followed; None: the baseline, which is no growth."""
     cgroup_ids: set[int] = field(default_factory=set)
@@ -55,44 +61,32 @@ class Account:
     interval_refused: dict[int, int] = field(default_factory=dict)
     is_active: bool = False
     """Whether anything happened in it."""
-    life_threads_created: int = 0
-    life_processes_created: int = 0
-    life_exited: int = 0
-    life_refused: int = 0
+    closed: Totals = _NOTHING
+    """Of its cgroups that are gone: of all their life."""
     growth_per_second: float = 0.0
     """By how much the number of tasks has changed lately, averaged."""
     is_stale: bool = True
     """Whether the snapshot no longer shows what is here."""
     snapshot: WorkloadSnapshot | None = None
-
-    @property
-    def life(self) -> Totals:
-        """Of all intervals that were closed."""
-        return Totals(
-            self.life_threads_created,
-            self.life_processes_created,
-            self.life_exited,
-            self.life_refused,
-        )
+    top: Cgroup | None = None
+    """Where it stands in the tree; None for what cannot be seen there."""
+    limit_owner: Cgroup | None = None
+    """The nearest cgroup with a pids.max, from there upwards."""
 
     def close_interval(self) -> bool:
         """Start counting the next interval; whether anything happened in the one that ends."""
         threads, processes, exited = self.threads_created, self.processes_created, self.exited
-        refused = sum(self.refused.values()) if self.refused else 0
+        refused = 0
+        if self.refused or self.interval_refused:
+            self.interval_refused, self.refused = self.refused, {}
+            refused = sum(self.interval_refused.values())
         if not (threads or processes or exited or refused):
             self.is_stale = self.is_stale or self.is_active
-            self.interval, self.interval_refused, self.is_active = _NOTHING, {}, False
+            self.interval, self.is_active = _NOTHING, False
             return False
-        self.interval = Totals(threads, processes, exited, refused)
-        self.interval_refused = self.refused
-        self.is_active = True
-        self.life_threads_created += threads
-        self.life_processes_created += processes
-        self.life_exited += exited
-        self.life_refused += refused
+        self.interval = _AS_TOTALS((threads, processes, exited, refused))
         self.threads_created = self.processes_created = self.exited = 0
-        self.refused = {}
-        self.is_stale = True
+        self.is_active = self.is_stale = True
         return True
 
     def follow_growth(self, interval_seconds: float, weight: float) -> bool:
@@ -146,14 +140,21 @@ class Accounts:
         """The account that a cgroup's counts go to; None when it was not assigned."""
         return self._by_cgroup.get(cgroup_id)
 
-    def assign(self, cgroup_id: int, key: str) -> Account:
+    def assign(self, cgroup_id: int, workload: Workload) -> Account:
         """Let a cgroup's counts go to that workload, whose account is opened if need be."""
-        account = self._by_key.get(key)
+        account = self._by_key.get(workload.key)
         if account is None:
-            account = self._by_key[key] = Account(key, None if self._is_baseline else 0)
+            account = Account(workload, None if self._is_baseline else 0)
+            self._by_key[workload.key] = account
+        account.workload = workload
         account.cgroup_ids.add(cgroup_id)
         self._by_cgroup[cgroup_id] = account
         return account
+
+    def rename(self, workload: Workload) -> None:
+        """More is known of a workload than before."""
+        account = self._by_key[workload.key]
+        account.workload, account.is_stale = workload, True
 
     def unassigned(self, counters: Counters) -> set[int]:
         """Cgroups with counts that belong to no workload yet."""
@@ -218,9 +219,10 @@ class Accounts:
             before = last.get(key)
             if counts == before:
                 continue
-            change = counts.threads_created + counts.processes_created
+            start_ns, threads, processes, _, _, _ = counts
+            change = threads + processes
             # Another start time: the PID was given to a new process, which began at zero.
-            if before is not None and before.start_boottime_ns == counts.start_boottime_ns:
+            if before is not None and before.start_boottime_ns == start_ns:
                 change -= before.threads_created + before.processes_created
             if change > 0:
                 created[key] = change
@@ -250,15 +252,20 @@ class Accounts:
 
     def close_cgroup(self, cgroup_id: int) -> Account | None:
         """A cgroup is gone; the account that it belonged to, closed too if it was the last one."""
-        for error in self.refusal_errors(cgroup_id):
-            del self._last_refusals[cgroup_id, error]
-        self._last_counts.pop(cgroup_id, None)
+        refused = sum(
+            self._last_refusals.pop((cgroup_id, error)) for error in self.refusal_errors(cgroup_id)
+        )
+        counts = self._last_counts.pop(cgroup_id, _ZERO)
         account = self._by_cgroup.pop(cgroup_id, None)
         if account is None:
             return None
         account.cgroup_ids.discard(cgroup_id)
+        # The kernel counts from the attachment on, which is when the agent's life begins too.
+        threads, processes, threads_exited, processes_exited = counts
+        life = (threads, processes, threads_exited + processes_exited, refused)
+        account.closed = Totals(*map(add, account.closed, life))
         if not account.cgroup_ids:
-            del self._by_key[account.key]
+            del self._by_key[account.workload.key]
             self._active.discard(account)
         return account
 

@@ -1,7 +1,7 @@
 """The cgroups of the pids hierarchy: id and path, and how many tasks each holds.
 
 What grows: one ``Cgroup`` (about 1 KB with its path) for each cgroup that exists, and one open
-descriptor for each that is active, up to a bound; both leave with the cgroup.
+descriptor for each up to a bound; both leave with the cgroup.
 """
 
 from __future__ import annotations
@@ -19,9 +19,15 @@ ROOT_PATH = "/"
 _FILEID_KERNFS = 0xFE  # include/linux/exportfs.h
 _NUMBER_BYTES = 32
 
-# How much of the tree is read again each time though nothing was counted in it: a limit may have
-# been changed, or a task moved where the kernel's move hook is not attached.
+# A counter that stays open costs the kernel 5 KB, and a reading then takes a tenth of the time. As
+# many stay open as an ordinary node has cgroups, and beyond that those that are read at each tick.
+_KEPT_DESCRIPTORS = 1024
+
+# How much of the tree is read again each time though nothing was counted in it, and how many
+# cgroups at most: a limit may have been changed, or a task moved where the kernel's move hook is
+# not attached.
 _REFRESH_SHARE = 10
+_MAX_SHARE = 512
 
 # Reading a counter is the dearest part of a tick. With more cgroups than this to read, those with
 # as many exits as births wait for their turn with the idle ones: their number changes only by
@@ -46,7 +52,7 @@ class Cgroup:
     limit: int | None = None
     """Its own pids.max; None when there is none."""
     fd: int = -1
-    """Of its pids.current while it is active, -1 otherwise."""
+    """Of its pids.current while that is kept open, -1 otherwise."""
     last_read: int = 0
     """Number of the refresh that last read it."""
     children: int = field(default=0, repr=False)
@@ -72,8 +78,7 @@ class CgroupTree:
 
         Args:
             hierarchy: which, and where it is mounted.
-            max_descriptors: how many cgroups may keep their counter open between two readings,
-                which makes a reading six times as fast.
+            max_descriptors: how many cgroups may keep their counter open between two readings.
 
         Raises:
             OSError: the mount point cannot be opened.
@@ -204,7 +209,8 @@ class CgroupTree:
 
         Args:
             active: cgroups in which something was counted; their ancestors are read too.
-            everything: read all; otherwise a tenth of the tree is read besides, in turn.
+            everything: read all; otherwise a tenth of the tree is read besides, in turn, of a
+                very large one less.
         """
         self._refreshes += 1
         due = set(active)
@@ -247,9 +253,9 @@ class CgroupTree:
         return vanished
 
     def _next_share(self) -> Iterator[Cgroup]:
-        """A tenth of the tree, limits included, and the descriptors of those idle are closed."""
+        """A part of the tree, limits included, and the descriptors of those idle are closed."""
         is_crowded = self._is_crowded()
-        for _ in range(len(self._by_id) // _REFRESH_SHARE + 1):
+        for _ in range(min(len(self._by_id) // _REFRESH_SHARE + 1, _MAX_SHARE)):
             cgroup = next(self._round, None)
             if cgroup is None:
                 self._round = iter(list(self._by_id.values()))
@@ -257,7 +263,7 @@ class CgroupTree:
             if cgroup.id in self._by_id:
                 if not is_crowded or (cgroup.id + self._refreshes) % _CROWDED_LIMIT_TURNS == 0:
                     self._read_limit(cgroup)
-                if not self._is_read_often(cgroup):
+                if self._open_descriptors > _KEPT_DESCRIPTORS and not self._is_read_often(cgroup):
                     self._close(cgroup)
                 yield cgroup
 
@@ -299,12 +305,17 @@ class CgroupTree:
             tasks = int(os.read(fd, _NUMBER_BYTES))
         except OSError as error:
             tasks = self._not_read(cgroup, error)
-        if self._is_read_often(cgroup) and self._open_descriptors < self._max_descriptors:
+        if self._may_stay_open(cgroup):
             cgroup.fd = fd
             self._open_descriptors += 1
         else:
             os.close(fd)
         return tasks
+
+    def _may_stay_open(self, cgroup: Cgroup) -> bool:
+        if self._open_descriptors >= self._max_descriptors:
+            return False
+        return self._open_descriptors < _KEPT_DESCRIPTORS or self._is_read_often(cgroup)
 
     def _is_crowded(self) -> bool:
         return len(self._by_id) > CROWDED_CGROUPS

@@ -131,8 +131,9 @@ class ProcessTable:
         records: list[ProcessRecord] = []
         by_cgroup = self._by_cgroup
         for cgroup_id in cgroup_ids:
-            if cgroup_id in by_cgroup:
-                records += by_cgroup[cgroup_id].values()
+            table = by_cgroup.get(cgroup_id)
+            if table is not None:
+                records += table.values()
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         for record in records:
