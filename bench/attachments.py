@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from threadtrace.node.hierarchy import find_pids_hierarchy
 from threadtrace.probe import kernel
@@ -17,10 +17,10 @@ class Attachments:
     def __init__(self, loaded: LoadedPrograms) -> None:
         self._loaded = loaded
 
-    def attach(self, only: str | None = None) -> None:
-        """Attach all hooks, or those of one program."""
+    def attach(self, programs: Collection[str] | None = None) -> None:
+        """Attach all hooks, or those of some programs."""
         for hook in self._loaded.hooks:
-            if only in (None, hook["program"]):
+            if programs is None or hook["program"] in programs:
                 fd = self._loaded.programs[hook["program"]]
                 self._loaded.attachments.append(self._attach(hook, fd))
 
