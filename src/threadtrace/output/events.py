@@ -6,7 +6,7 @@ import os
 import time
 import uuid
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -41,6 +41,15 @@ _HIGH_USE_RATIO = 0.8
 _NS = 1_000_000_000
 
 
+class _Rendered(NamedTuple):
+    """A workload in JSON, which costs a quarter of the memory of the fields that it is made of."""
+
+    workload: Workload
+    name: str
+    fields: dict[str, orjson.Fragment]
+    label: orjson.Fragment
+
+
 class EventWriter:
     """Numbers events and turns them into lines."""
 
@@ -51,8 +60,8 @@ class EventWriter:
         node_name = environment.get("NODE_NAME")
         self._k8s: Fields = {"node": {"name": node_name}} if node_name else {}
         self._host: Fields = {} if node_name else {"name": os.uname().nodename}
-        # By key; of workloads that are there. A workload is immutable, so its fields are too.
-        self._fields: dict[str, tuple[Workload, Fields, Fields]] = {}
+        # By key; of workloads that are there.
+        self._rendered: dict[str, _Rendered] = {}
         self._last_timestamp = (0, timestamp(0))
 
     def started(self, time_ns: int, details: Fields) -> bytes:
@@ -64,7 +73,7 @@ class EventWriter:
             effects = "; ".join(entry["effect"] for entry in missing)
             message += f"; limited: {effects}"
         return self._line(
-            "threadtrace.started", time_ns, _WARN if missing else _INFO, message, {}, details
+            "threadtrace.started", time_ns, _WARN if missing else _INFO, message, details
         )
 
     def node_limits(self, time_ns: int, node: NodeSnapshot) -> bytes:
@@ -76,19 +85,16 @@ class EventWriter:
             share = f"{node.used_ratio:.1%} of {node.nearest_limit} ({limit:,})"
             message = f"{node.tasks:,} tasks use {share}"
             severity = _WARN if node.used_ratio >= _HIGH_USE_RATIO else _INFO
-        return self._line(
-            "threadtrace.node.limits", time_ns, severity, message, {}, node_fields(node)
-        )
+        return self._line("threadtrace.node.limits", time_ns, severity, message, node_fields(node))
 
     def workload_rates(
         self, time_ns: int, snapshot: WorkloadSnapshot, interval_seconds: float
     ) -> bytes:
         """``threadtrace.workload.rates``."""
         counts = snapshot.counts
-        fields, label = self._fields_of(snapshot.workload)
         message = (
-            f"{label['name']} created {counts.threads_created:,} threads and "
-            f"{counts.processes_created:,} processes in {interval_seconds:.1f} s "
+            f"{self._render(snapshot.workload).name} created {counts.threads_created:,} threads "
+            f"and {counts.processes_created:,} processes in {interval_seconds:.1f} s "
             f"and holds {snapshot.tasks:,} tasks"
         )
         if counts.refused:
@@ -98,8 +104,8 @@ class EventWriter:
             time_ns,
             _WARN if counts.refused else _INFO,
             message,
-            fields,
-            rates_fields(snapshot, label, interval_seconds),
+            rates_fields(snapshot, interval_seconds),
+            snapshot.workload,
         )
 
     def workload_started(self, started: StartedWorkload) -> bytes:
@@ -109,45 +115,50 @@ class EventWriter:
             started.time_ns,
             _INFO,
             f"{started.workload.name} appeared",
-            workload_fields(started.workload),
-            {"workload": workload_label(started.workload)},
+            {},
+            started.workload,
         )
 
     def workload_ended(self, ended: EndedWorkload) -> bytes:
         """``threadtrace.workload.ended``."""
         totals = ended.totals
-        self._fields.pop(ended.workload.key, None)
         message = (
             f"{ended.workload.name} is gone after {totals.threads_created:,} threads and "
             f"{totals.processes_created:,} processes"
         )
-        details = {
-            "workload": workload_label(ended.workload),
-            **count_fields(totals),
-            "tasks_peak": ended.tasks_peak,
-        }
-        return self._line(
-            "threadtrace.workload.ended",
-            ended.time_ns,
-            _INFO,
-            message,
-            workload_fields(ended.workload),
-            details,
+        details = {**count_fields(totals), "tasks_peak": ended.tasks_peak}
+        line = self._line(
+            "threadtrace.workload.ended", ended.time_ns, _INFO, message, details, ended.workload
         )
+        self._rendered.pop(ended.workload.key, None)
+        return line
 
     def loss(self, time_ns: int, loss: Loss) -> bytes:
         """``threadtrace.loss``."""
         message = describe_loss(loss)
         details = {"where": loss.where, "lost_count": loss.lost}
-        return self._line("threadtrace.loss", time_ns, _ERROR, message, {}, details)
+        return self._line("threadtrace.loss", time_ns, _ERROR, message, details)
 
-    def _fields_of(self, workload: Workload) -> tuple[Fields, Fields]:
-        """Its fields and its label, built once: half of the work of an event."""
-        known = self._fields.get(workload.key)
-        if known is None or known[0] is not workload:
-            known = workload, workload_fields(workload), workload_label(workload)
-            self._fields[workload.key] = known
-        return known[1], known[2]
+    def _render(self, workload: Workload) -> _Rendered:
+        """What says which workload an event is about, rendered once: half of an event."""
+        known = self._rendered.get(workload.key)
+        if known is None or known.workload is not workload:
+            known = self._rendered[workload.key] = _Rendered(
+                workload,
+                workload.name,
+                {name: _fragment(value) for name, value in self._about(workload).items()},
+                _fragment(workload_label(workload)),
+            )
+        return known
+
+    def _about(self, workload: Workload | None) -> Fields:
+        """Which workload, and which node."""
+        fields = {} if workload is None else workload_fields(workload)
+        if self._k8s:
+            fields["k8s"] = {**fields.get("k8s", {}), **self._k8s}
+        if self._host:
+            fields["host"] = self._host
+        return fields
 
     def _timestamp(self, time_ns: int) -> str:
         """All events of a tick have the same."""
@@ -161,11 +172,11 @@ class EventWriter:
         time_ns: int,
         severity: tuple[str, int],
         message: str,
-        workload: Fields,
         details: Fields,
+        workload: Workload | None = None,
     ) -> bytes:
         self._sequence += 1
-        event: dict[str, Any] = {
+        envelope: Fields = {
             "timestamp": self._timestamp(time_ns),
             "schema_version": SCHEMA_VERSION,
             "event": {"name": name, "sequence": self._sequence},
@@ -173,14 +184,18 @@ class EventWriter:
             "severity_number": severity[1],
             "message": message,
             "agent": self._agent,
-            **workload,
-            "threadtrace": details,
         }
-        if self._host:
-            event["host"] = self._host
-        if self._k8s:
-            event["k8s"] = {**workload.get("k8s", {}), **self._k8s}
-        return _encoded(event)
+        if workload is None:
+            line = _encoded({**envelope, **self._about(None), "threadtrace": details})
+        else:
+            rendered = self._render(workload)
+            details = {"workload": rendered.label, **details}
+            line = _encoded({**envelope, **rendered.fields, "threadtrace": details})
+        if len(line) <= MAX_LINE_BYTES:
+            return line
+        if workload is not None:
+            details["workload"] = workload_label(workload)
+        return _clipped_line({**envelope, **self._about(workload), "threadtrace": details})
 
 
 _LOSSES = {
@@ -205,15 +220,24 @@ def timestamp(time_ns: int) -> str:
     return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
 
 
-def _encoded(event: dict[str, Any]) -> bytes:
-    line = orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+def _fragment(value: Fields) -> orjson.Fragment:
+    # A copy: what orjson returns keeps the whole buffer in which it was written.
+    return orjson.Fragment(bytes(memoryview(orjson.dumps(value))))
+
+
+def _encoded(event: Fields) -> bytes:
+    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+
+
+def _clipped_line(event: Fields) -> bytes:
+    """An event that fits. Only names can be that long: what is counted stays."""
+    line = b""
     for length in _CLIPPED_CHARACTERS:
-        if len(line) <= MAX_LINE_BYTES:
-            break
-        # Only names can be that long. What is counted stays.
         clipped_event = _clipped(event, length)
         clipped_event["threadtrace"]["is_truncated"] = True
-        line = orjson.dumps(clipped_event, option=orjson.OPT_APPEND_NEWLINE)
+        line = _encoded(clipped_event)
+        if len(line) <= MAX_LINE_BYTES:
+            break
     return line
 
 

@@ -50,17 +50,10 @@ def count_fields(counts: Totals) -> Fields:
     }
 
 
-def rates_fields(snapshot: WorkloadSnapshot, label: Fields, interval_seconds: float) -> Fields:
-    """What ``threadtrace.workload.rates`` carries under ``threadtrace``.
-
-    Args:
-        snapshot: of the workload.
-        label: as ``workload_label`` tells of it.
-        interval_seconds: length of the interval.
-    """
+def rates_fields(snapshot: WorkloadSnapshot, interval_seconds: float) -> Fields:
+    """What ``threadtrace.workload.rates`` carries under ``threadtrace``."""
     threads, processes, exited, refused = snapshot.counts
     fields: Fields = {
-        "workload": label,
         "interval_seconds": round(interval_seconds, 3),
         "threads_created_count": threads,
         "processes_created_count": processes,

@@ -7,6 +7,9 @@ from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.sink import LineSink
 
+# Lines of a tick that wait for each other: together half a megabyte.
+_LINES_AT_ONCE = 512
+
 
 class EventStream:
     """Writes what the agent finds as events."""
@@ -36,11 +39,12 @@ class EventStream:
         now, writer = snapshot.time_ns, self._writer
         interval_seconds = snapshot.node.interval_seconds
         lines = [writer.node_limits(now, snapshot.node)]
-        lines += [
-            writer.workload_rates(now, workload, interval_seconds)
-            for workload in snapshot.workloads
-            if workload.is_active or self._include_idle
-        ]
+        for workload in snapshot.workloads:
+            if workload.is_active or self._include_idle:
+                lines.append(writer.workload_rates(now, workload, interval_seconds))
+                if len(lines) >= _LINES_AT_ONCE:
+                    self._sink.write(lines)
+                    lines = []
         lines += [writer.workload_ended(ended) for ended in snapshot.ended]
         losses = list(snapshot.losses)
         undelivered = self._sink.take_lost()

@@ -79,7 +79,8 @@ class JsonView(_View):
         workloads: list[Fields] = [
             {
                 **workload_fields(entry.workload),
-                **rates_fields(entry, workload_label(entry.workload), interval),
+                "workload": workload_label(entry.workload),
+                **rates_fields(entry, interval),
             }
             for entry in by_danger(snapshot.workloads)
         ]
