@@ -182,7 +182,7 @@ class Pipeline:
         self._accounts.add_tasks(cgroup.id, cgroup.tasks)
         is_new = account.top is None
         if account.top is None or len(cgroup.path) < len(account.top.path):
-            account.top = cgroup
+            account.top, account.has_limit_owner = cgroup, False
         return workload if is_new else None
 
     def _close_removed(
@@ -209,6 +209,7 @@ class Pipeline:
                 account.top = min(
                     (c for c in found if c is not None), key=_depth, default=account.top
                 )
+                account.has_limit_owner = False
             return None
         self._directory.remove(account.workload.key)
         return EndedWorkload(account.workload, time_ns, account.closed, account.tasks_peak)
@@ -290,6 +291,9 @@ class Pipeline:
         shown = []
         all_stale = self._last_limit_changes != self._tree.limit_changes
         self._last_limit_changes = self._tree.limit_changes
+        if all_stale:
+            for account in self._accounts:
+                account.has_limit_owner = False
         for account in self._accounts:
             snapshot = account.snapshot
             if (
@@ -309,7 +313,9 @@ class Pipeline:
         tasks = account.tasks if account.tasks > 0 else 0
         if tasks > account.tasks_peak:
             account.tasks_peak = tasks
-        owner = account.limit_owner = _limit_owner(account.top)
+        if not account.has_limit_owner:
+            account.limit_owner, account.has_limit_owner = _limit_owner(account.top), True
+        owner = account.limit_owner
         top = self._attribution.top(account)
         # Past the named tuple's own constructor, which takes longer than all else here: thousands
         # of these are made in a tick.

@@ -72,6 +72,8 @@ class Account:
     """Where it stands in the tree; None for what cannot be seen there."""
     limit_owner: Cgroup | None = None
     """The nearest cgroup with a pids.max, from there upwards."""
+    has_limit_owner: bool = False
+    """Whether that one was looked for; it may be that there is none."""
 
     def close_interval(self) -> bool:
         """Start counting the next interval; whether anything happened in the one that ends."""
