@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
@@ -24,7 +24,7 @@ from threadtrace.node.hierarchy import (
     enter_host_cgroup_namespace,
     find_pids_hierarchy,
 )
-from threadtrace.node.limits import read_node_limits
+from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
 from threadtrace.pipeline import Clock, Pipeline
 from threadtrace.probe.loader import (
@@ -42,6 +42,11 @@ _RESERVED_DESCRIPTORS = 256
 _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
+
+PID_NAMESPACE_EFFECT = (
+    "processes of other containers have no name and no number of threads, the kernel's threads "
+    "count as the host's, and the node's pid_max is not known where each namespace has one"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,10 +70,15 @@ class Agent:
         self.loaded = loaded
         self.hierarchy = mode
 
+    @property
+    def counts_refusals(self) -> bool:
+        """Whether refused clones are seen at all here."""
+        return any(hook["program"] == "on_clone_exit" for hook in self.loaded.hooks)
+
     def details(self) -> dict[str, Any]:
         """What ``threadtrace.started`` carries: how this agent counts, and what it cannot."""
-        limits = read_node_limits()
         facts = self.loaded.facts
+        limits = node_limits_reader(self.loaded)()
         return {
             "kernel_release": facts["kernel_release"],
             "cgroup_mode": self.hierarchy.mode,
@@ -108,11 +118,22 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
     source = LiveSource(loaded)
     try:
         directory = Directory(RuntimeFiles(options.host_root))
-        pipeline = Pipeline(source, tree, processes, directory, Clock())
+        read_limits = node_limits_reader(loaded)
+        pipeline = Pipeline(source, tree, processes, directory, Clock(), read_limits)
         yield Agent(source, pipeline, loaded, hierarchy)
     finally:
         source.close()
         tree.close()
+
+
+def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:
+    """What reads the node's limits: without pid_max where ours is another than the node's.
+
+    Since 6.14 each PID namespace has its own, and the file shows that of who reads it.
+    """
+    if loaded.has_pid_max_per_namespace and not loaded.facts["in_initial_pid_namespace"]:
+        return lambda: replace(read_node_limits(), pid_max=None)
+    return read_node_limits
 
 
 class Output(Protocol):
@@ -251,7 +272,7 @@ def _blind_spots(hierarchy: PidsHierarchy, facts: dict[str, Any]) -> list[dict[s
         spots.append(
             {
                 "what": "the node's PID namespace",
-                "effect": "processes of other containers have no name and no number of threads",
+                "effect": PID_NAMESPACE_EFFECT,
                 "remedy": "run with hostPID: true",
             }
         )

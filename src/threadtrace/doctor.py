@@ -7,12 +7,13 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadtrace.agent import AgentOptions
+from threadtrace.agent import PID_NAMESPACE_EFFECT, AgentOptions
 from threadtrace.errors import ThreadtraceError
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.node.hierarchy import PidsHierarchy, find_pids_hierarchy
 from threadtrace.probe.host import HostFacts, gather
 from threadtrace.probe.loader import LoadedPrograms, Loader, LoaderOptions
+from threadtrace.probe.plan import USER_NAMESPACE_MESSAGE
 
 
 class State(str, enum.Enum):
@@ -51,12 +52,16 @@ def examine(options: AgentOptions) -> list[Check]:
 
 
 def _privileges(facts: HostFacts) -> Check:
+    if facts.in_initial_user_namespace is False:
+        wrong, _, remedy = USER_NAMESPACE_MESSAGE.partition(": ")
+        return Check("privileges", State.MISSING, wrong, remedy)
     needed = {"CAP_BPF", "CAP_PERFMON"}
     absent = sorted(needed - facts.capabilities)
     if "CAP_SYS_ADMIN" in facts.capabilities or not absent:
         return Check("privileges", State.OK, ", ".join(sorted(facts.capabilities)))
     detail = f"user {os.geteuid()} lacks {' and '.join(absent)}"
-    return Check("privileges", State.MISSING, detail, "sudo threadtrace doctor")
+    remedy = "sudo threadtrace doctor" if os.geteuid() else f"add {' and '.join(absent)}"
+    return Check("privileges", State.MISSING, detail, remedy)
 
 
 def _kernel_layout(facts: HostFacts) -> Check:
@@ -124,7 +129,7 @@ def _attached(name: str, loaded: LoadedPrograms) -> Check:
 def _pid_namespace(facts: HostFacts) -> Check:
     name = "PID namespace"
     if facts.in_initial_pid_namespace is False:
-        detail = "not the node's: processes of other containers have no name"
+        detail = f"not the node's: {PID_NAMESPACE_EFFECT}"
         return Check(name, State.LIMITED, detail, "run the pod with hostPID: true")
     return Check(name, State.OK, "the node's")
 

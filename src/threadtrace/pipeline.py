@@ -129,7 +129,7 @@ class Pipeline:
         self._follow_tasks(counters, active, limits)
         self._follow_growth(interval_seconds)
         for workload in self._directory.retry_names(now_ns / _NS):
-            self._accounts.rename(workload)
+            self._accounts.rename(workload.key, workload)
         losses = self._accounts.count_losses(counters.lost)
         snapshot = Snapshot(
             time_ns=self._clock.realtime_ns(),
@@ -146,7 +146,7 @@ class Pipeline:
 
     def _handle(self, record: CgroupRecord) -> Workload | None:
         if record.change is CgroupChange.RENAMED:
-            self._tree.rename(record.cgroup_id, record.path)
+            self._rename(self._tree.rename(record.cgroup_id, record.path))
             return None
         if record.change is CgroupChange.REMOVED:
             cgroup = self._tree.find(record.cgroup_id)
@@ -158,6 +158,14 @@ class Pipeline:
         if is_assigned or not record.path:
             return None
         return self._file(self._tree.add(record.cgroup_id, record.path))
+
+    def _rename(self, cgroups: list[Cgroup]) -> None:
+        for cgroup in cgroups:
+            account = self._accounts.account_of_cgroup(cgroup.id)
+            if account is not None and account.top is cgroup:
+                old = account.workload
+                renamed = self._directory.rename(old, cgroup.path, self._seconds())
+                self._accounts.rename(old.key, renamed)
 
     def _introduce(self, cgroup_id: int) -> None:
         """A cgroup that nobody told of: its record was lost, or it is older than the hooks."""

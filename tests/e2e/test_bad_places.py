@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -105,6 +106,43 @@ def test_hidden_types(host: None) -> None:
     assert_one_line(done, UNAVAILABLE, "/sys/kernel/btf/vmlinux", "linux-headers")
 
 
+def test_pids_controller_hidden_by_another_mount(host: None) -> None:
+    cover = "umount -R /sys/fs/cgroup; mount -t tmpfs none /sys/fs/cgroup"
+    hidden = in_private_mounts(f"mount -t tmpfs none /sys/fs/cgroup || {{ {cover}; }}")
+    done = threadtrace("doctor", before=hidden)
+    if os.access("/proc/1/root/sys/fs/cgroup", os.X_OK):
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == UNAVAILABLE
+        assert b"MISSING pids controller" in done.stdout
+
+
+def test_private_pid_namespace(host: None) -> None:
+    """From 6.14 on pid_max is the namespace's own: the node's is not known, and that is said."""
+    done = threadtrace("top", "--once", "--json", before=["unshare", "-pf", "--mount-proc"])
+    sample = json.loads(done.stdout)
+    assert "PID namespace" in sample["missing"][0]["what"]
+    node_pid_max = int(Path("/proc/sys/kernel/pid_max").read_text())
+    assert sample["node"].get("pid_max_limit") in (None, node_pid_max)
+
+
+def test_user_namespace_of_its_own(host: None) -> None:
+    done = threadtrace("top", "--once", before=["unshare", "-U", "-r"])
+    assert_one_line(done, NOT_ALLOWED, "user namespace")
+
+
+def test_refusals_that_cannot_be_counted_are_said(host: None) -> None:
+    done = threadtrace("top", "--once", before=["setpriv", *_without("sys_admin")])
+    if _tracefs_mounts():
+        return
+    assert b"refused -" in done.stdout
+    assert b"refused clones are not counted" in done.stdout
+
+
+def _without(capability: str) -> list[str]:
+    return [f"--bounding-set=-{capability}", f"--inh-caps=-{capability}"]
+
+
 def test_no_pids_controller(host: None) -> None:
     done = threadtrace(*STREAM, before=in_private_mounts("umount -R /sys/fs/cgroup"))
     if os.access("/proc/1/root/sys/fs/cgroup", os.X_OK):
@@ -146,7 +184,14 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
         ("stream", "--intervall", "1"),
         ("stream", "--interval", "0"),
         ("stream", "--interval", "soon"),
+        ("stream", "--interval", "nan"),
+        ("top", "--interval", "inf"),
         ("stream", "--duration", "-1"),
+        ("stream", "--duration", "nan"),
+        ("stream", "--duration", "inf"),
+        ("stream", "--output="),
+        ("stream", "--output"),
+        ("top", "--json=1"),
         ("stream", "--max-cgroups", "0"),
         ("stream", "--output", "tcp://127.0.0.1:1"),
         ("stream", "extra"),
@@ -154,10 +199,13 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
         ("top", "--host-root", "/etc/passwd"),
         ("nonsense",),
         ("--nonsense",),
+        (),
     ],
 )
 def test_wrong_usage(arguments: tuple[str, ...]) -> None:
-    assert_one_line(threadtrace(*arguments), USAGE, "--help")
+    known = [word for word in arguments[:1] if word in ("stream", "top", "doctor")]
+    help_command = " ".join(["threadtrace", *known, "--help"])
+    assert_one_line(threadtrace(*arguments), USAGE, f"(see {help_command})")
 
 
 def test_help_needs_nothing(tmp_path: Path) -> None:

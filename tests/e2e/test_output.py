@@ -40,6 +40,61 @@ def test_reader_that_closes_the_pipe(host: None) -> None:
             process.kill()
 
 
+@pytest.mark.parametrize("command", [("doctor",), ("doctor", "--json"), ("--help",)])
+def test_text_that_nobody_reads(host: None, command: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*THREADTRACE, *command],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (READER_GONE, b"")
+
+
+_PRINTING = [
+    ("top", "--once"),
+    ("top", "--once", "--json"),
+    ("doctor",),
+    ("doctor", "--json"),
+    ("--help",),
+    ("--version",),
+]
+
+
+@pytest.mark.parametrize("command", _PRINTING)
+def test_full_standard_output(host: None, command: tuple[str, ...]) -> None:
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [*THREADTRACE, *command],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == IO_ERROR
+    assert "unexpected" not in done.stderr
+    assert "not be written" in done.stderr or "No space left" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["top --once", "top --once --json", "doctor", "stream"])
+def test_closed_standard_output(host: None, command: str) -> None:
+    program = " ".join(THREADTRACE)
+    done = subprocess.run(
+        ["sh", "-c", f"exec {program} {command} >&-"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert_one_line(done, IO_ERROR, "standard output is closed")
+
+
 @pytest.mark.parametrize("command", [("stream",), ("top",), ("top", "--json"), ("top", "--once")])
 def test_pipe_that_nobody_reads_from(host: None, command: tuple[str, ...]) -> None:
     reader, writer = os.pipe()

@@ -185,11 +185,17 @@ def test_leader_that_exits_first(stream: Stream, cgroup: OwnCgroup, actor: Puppe
     cgroup.wait_for_tasks(1 + 5 + 1 + 7)
     stream.wait_for_ticks()
     assert stream.counts(cgroup.path) == counts(threads=13, exited=1)
+    # /proc/PID/cgroup of the zombie reads "/" on version 1: it is still the same process's.
+    for _ in range(20):
+        actor.do("churn", 1)
+        stream.wait_for_ticks()
+        last = stream.rates(cgroup.path)[-1]["threadtrace"]
+        assert [process["pid"] for process in last["top_processes"]] == [actor.pid]
     actor.end()
     cgroup.wait_for_tasks(0)
     stream.wait_for_ticks()
 
-    assert stream.counts(cgroup.path) == counts(threads=13, exited=14)
+    assert stream.counts(cgroup.path) == counts(threads=13 + 20, exited=14 + 20)
 
 
 def test_exec_from_a_thread(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:

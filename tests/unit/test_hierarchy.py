@@ -23,6 +23,10 @@ def _node(root: Path, mounts: str, membership: str) -> Path:
     (root / "proc/self").mkdir(parents=True)
     (root / "proc/self/mountinfo").write_text(mounts)
     (root / "proc/self/cgroup").write_text(membership)
+    for mount in mounts.splitlines():
+        point = root / mount.split()[4].replace("\\040", " ").lstrip("/")
+        point.mkdir(parents=True, exist_ok=True)
+        (point / "cgroup.procs").touch()
     return root
 
 
@@ -30,6 +34,13 @@ def test_hybrid(tmp_path: Path) -> None:
     found = find_pids_hierarchy(_node(tmp_path, _HYBRID_MOUNTS, _HYBRID_MEMBERSHIP))
     assert found.mount_point == "/sys/fs/cgroup/pids"
     assert (found.version, found.mode, found.hierarchy_id) == (1, "hybrid", 8)
+
+
+def test_a_mount_that_is_hidden_by_another_does_not_count(tmp_path: Path) -> None:
+    root = _node(tmp_path, _HYBRID_MOUNTS, _HYBRID_MEMBERSHIP)
+    (root / "sys/fs/cgroup/pids/cgroup.procs").unlink()
+    with pytest.raises(UnavailableError, match="no cgroup hierarchy"):
+        find_pids_hierarchy(root)
 
 
 def test_pure_version_1_with_joined_controllers(tmp_path: Path) -> None:
@@ -45,7 +56,7 @@ def test_pure_version_1_with_joined_controllers(tmp_path: Path) -> None:
 
 def test_pure_version_2(tmp_path: Path) -> None:
     root = _node(tmp_path, "30 1 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n", "0::/init\n")
-    (root / "sys/fs/cgroup").mkdir(parents=True)
+    (root / "sys/fs/cgroup").mkdir(parents=True, exist_ok=True)
     (root / "sys/fs/cgroup/cgroup.controllers").write_text("cpu io memory pids\n")
     found = find_pids_hierarchy(root)
     assert (found.mount_point, found.version, found.mode, found.hierarchy_id) == (
@@ -62,7 +73,7 @@ def test_hybrid_with_pids_in_the_unified_hierarchy(tmp_path: Path) -> None:
         "32 30 0:28 / /sys/fs/cgroup/memory rw - cgroup cgroup rw,memory\n"
     )
     root = _node(tmp_path, mounts, "3:memory:/\n0::/\n")
-    (root / "sys/fs/cgroup/unified").mkdir(parents=True)
+    (root / "sys/fs/cgroup/unified").mkdir(parents=True, exist_ok=True)
     (root / "sys/fs/cgroup/unified/cgroup.controllers").write_text("pids\n")
     found = find_pids_hierarchy(root)
     assert (found.version, found.mode) == (2, "hybrid")
@@ -82,7 +93,9 @@ def test_no_pids_controller_is_told_with_the_remedy(tmp_path: Path) -> None:
 
 def test_a_part_of_the_hierarchy_is_not_the_whole(tmp_path: Path) -> None:
     root = _node(tmp_path, _HYBRID_MOUNTS, _HYBRID_MEMBERSHIP)
-    (root / "sys/fs/cgroup/pids").mkdir(parents=True)  # any inode but the hierarchy's root
+    (root / "sys/fs/cgroup/pids").mkdir(
+        parents=True, exist_ok=True
+    )  # any inode but the hierarchy's root
     assert not find_pids_hierarchy(root).is_whole
 
 

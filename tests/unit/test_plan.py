@@ -71,7 +71,7 @@ def test_without_tracefs_refusals_are_missing_and_the_rest_works() -> None:
     plan = make_plan(replace(USUAL, tracefs_directory=None, clone_exit_tracepoints=()))
     (missing,) = plan.missing
     assert "not counted" in missing.effect
-    assert missing.remedy == "mount -t tracefs tracefs /sys/kernel/tracing"
+    assert missing.remedy == "mount -t tracefs tracefs /sys/kernel/tracing, or add CAP_SYS_ADMIN"
     assert {hook.program for hook in plan.hooks} >= {"on_task_newtask", "on_sched_process_exit"}
 
 

@@ -63,6 +63,21 @@ def test_rows_that_do_not_fit_are_counted() -> None:
     assert "20 more workloads" in drawn(*entries, rows=10)
 
 
+def test_who_creates_most_stands_beside_who_holds_most() -> None:
+    storm = workload(replace(WEB, key="a"), counts=Totals(0, 2000, 2000, 0), growth=0, tasks=2)
+    large = workload(replace(WEB, key="b"), counts=IDLE, growth=0, tasks=20_000)
+    some = workload(replace(WEB, key="c"), counts=IDLE, growth=0, tasks=40)
+    dead = workload(replace(WEB, key="d"), counts=IDLE, growth=0, tasks=0)
+    order = [entry.workload.key for entry in by_danger([dead, some, storm, large])]
+    assert order == ["b", "a", "c", "d"]
+
+
+def test_refusals_that_cannot_be_seen_are_not_none() -> None:
+    output = io.StringIO()
+    Console(file=output, width=120).print(table.render(snapshot(), [], (), 120, 5, False))
+    assert "refused -" in output.getvalue()
+
+
 def test_danger_first() -> None:
     refused = workload(replace(WEB, key="a"), growth=0, tasks=1)
     leaking = workload(replace(WEB, key="b"), counts=IDLE, growth=50.0, tasks=10)

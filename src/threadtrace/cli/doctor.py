@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import textwrap
 from dataclasses import asdict
 from pathlib import Path
@@ -29,8 +30,11 @@ def doctor(max_cgroups: int, host_root: Path, as_json: bool) -> int:
 
     from threadtrace.agent import AgentOptions
     from threadtrace.doctor import State, examine
+    from threadtrace.errors import OutputError
     from threadtrace.output.fields import known
 
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: redirect it to a file")
     checks = examine(AgentOptions(max_cgroups, host_root))
     works = all(check.state is not State.MISSING for check in checks)
     if as_json:

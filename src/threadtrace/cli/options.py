@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -9,11 +10,29 @@ import click
 
 _MAX_CGROUPS_LIMIT = 1 << 20
 
+
+class Seconds(click.FloatRange):
+    """A length of time. click itself takes NaN for a number of any range, and infinity."""
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> float:
+        """See click.
+
+        Raises:
+            click.BadParameter: no number, none that is finite, or out of range.
+        """
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is no length of time.", param, ctx)
+        return number
+
+
 interval_option = click.option(
     "--interval",
     "interval_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0.05, max=86400),
+    type=Seconds(min=0.05, max=86400),
     default=1.0,
     show_default=True,
     help="Time between two samples.",

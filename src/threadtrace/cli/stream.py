@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from threadtrace.cli.options import counting_options
+from threadtrace.cli.options import Seconds, counting_options
 
 
 @click.command()
@@ -17,7 +17,7 @@ from threadtrace.cli.options import counting_options
     "--duration",
     "duration_seconds",
     metavar="SECONDS",
-    type=click.FloatRange(min=0, min_open=True),
+    type=Seconds(min=0, min_open=True),
     help="End after that long; without it, run until a signal comes.",
 )
 @click.option(
@@ -48,6 +48,8 @@ def stream(
     from threadtrace.output.sink import LineSink
     from threadtrace.output.stream import EventStream
 
+    if not output:
+        raise click.BadParameter("must be - or the name of a file", param_hint="--output")
     if "://" in output or output.startswith("unix:"):
         raise click.BadParameter(
             "sockets cannot be written to yet: use - and pipe it", param_hint="--output"

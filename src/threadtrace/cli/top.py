@@ -12,7 +12,7 @@ import click
 from threadtrace.cli.options import counting_options
 
 if TYPE_CHECKING:
-    from threadtrace.output.views import JsonView, LiveView, PlainView
+    from threadtrace.output.views import JsonView, Limitations, LiveView, PlainView
 
 
 @click.command()
@@ -25,29 +25,30 @@ def top(
     """Show which workloads hold and create threads, the most dangerous first.
 
     Refreshes until Ctrl-C. Where standard output is no terminal, prints one table after the
-    other.
+    other, as wide as COLUMNS says.
     """
     from threadtrace.agent import AgentOptions, StopSignal, run, start_agent
+    from threadtrace.errors import OutputError
+    from threadtrace.output.views import Limitations
 
     stop = StopSignal()
     with start_agent(AgentOptions(max_cgroups, host_root)) as agent, stop:
-        notes = [
-            f"{entry['what']}: {entry['effect']} ({entry['remedy']})"
-            for entry in agent.details()["missing"]
-        ]
+        limits = Limitations(agent.details()["missing"], agent.counts_refusals)
         duration = interval_seconds if once else None
-        with _view(notes, once, as_json, stop.is_set) as view:
+        with _view(limits, once, as_json, stop.is_set) as view:
             run(agent, view, stop, interval_seconds, duration)
+    if view.lost_lines:
+        raise OutputError(f"{view.lost_lines:,} samples could not be written to standard output")
     return stop.exit_code or os.EX_OK
 
 
 def _view(
-    notes: list[str], once: bool, as_json: bool, is_stopping: Callable[[], bool]
+    limits: Limitations, once: bool, as_json: bool, is_stopping: Callable[[], bool]
 ) -> JsonView | PlainView | LiveView:
     from threadtrace.output import views
 
     if as_json:
-        return views.JsonView(once, is_stopping)
+        return views.JsonView(limits, once, is_stopping)
     if once or not views.is_terminal():
-        return views.PlainView(notes, once)
-    return views.LiveView(notes)
+        return views.PlainView(limits, once)
+    return views.LiveView(limits)

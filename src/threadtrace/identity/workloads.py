@@ -141,6 +141,21 @@ class Directory:
             self._workloads[workload.key] = known
         return known
 
+    def rename(self, workload: Workload, path: str, now: float) -> Workload:
+        """A workload whose topmost cgroup has another path now (version 1 only).
+
+        Where the path names another workload that is there already, it keeps its name.
+        """
+        renamed = identify(path)
+        if renamed.key != workload.key:
+            if renamed.key in self._workloads:
+                return workload
+            self.remove(workload.key)
+            return self.add(renamed, now)
+        renamed = replace(workload, cgroup_path=renamed.cgroup_path)
+        self._workloads[workload.key] = renamed
+        return renamed
+
     def remove(self, key: str) -> None:
         """Forget a workload."""
         if key not in (KERNEL.key, HOST.key):

@@ -153,9 +153,10 @@ class Accounts:
         self._by_cgroup[cgroup_id] = account
         return account
 
-    def rename(self, workload: Workload) -> None:
-        """More is known of a workload than before."""
-        account = self._by_key[workload.key]
+    def rename(self, key: str, workload: Workload) -> None:
+        """More is known of the workload of that key, or it has another one now."""
+        account = self._by_key.pop(key)
+        self._by_key[workload.key] = account
         account.workload, account.is_stale = workload, True
 
     def unassigned(self, counters: Counters) -> set[int]:

@@ -180,18 +180,20 @@ class CgroupTree:
             return None
         return self.add(cgroup_id, full[len(self._mount_point) :] or ROOT_PATH)
 
-    def rename(self, cgroup_id: int, path: str) -> None:
-        """Note a new path (version 1 only), for the cgroup and all below it."""
+    def rename(self, cgroup_id: int, path: str) -> list[Cgroup]:
+        """Note a new path (version 1 only), for the cgroup and all below it; those concerned."""
         renamed = self._by_id.get(cgroup_id)
         if renamed is None:
-            return
-        old = renamed.path
+            return []
+        old, moved = renamed.path, []
         for cgroup in list(self._by_id.values()):
             if cgroup is renamed or cgroup.path.startswith(old + "/"):
                 del self._by_path[cgroup.path]
                 cgroup.path = path + cgroup.path[len(old) :]
                 self._by_path[cgroup.path] = cgroup
                 self._close(cgroup)
+                moved.append(cgroup)
+        return moved
 
     def remove(self, cgroup: Cgroup) -> None:
         """Forget a cgroup that is gone. Its tasks must have been taken off first (refresh)."""

@@ -99,7 +99,7 @@ def _find(root: Path, process: str, prefix: str) -> PidsHierarchy | None:
     unified = [mount for mount in mounts if mount.file_system == "cgroup2"]
     legacy = [mount for mount in mounts if mount.file_system == "cgroup"]
     for mount in legacy:
-        if "pids" in mount.options:
+        if "pids" in mount.options and _is_in_sight(root, prefix, mount):
             mode: CgroupMode = "hybrid" if unified else "v1"
             number = _hierarchy_number(memberships)
             return PidsHierarchy(
@@ -111,6 +111,11 @@ def _find(root: Path, process: str, prefix: str) -> PidsHierarchy | None:
             mode = "hybrid" if legacy else "v2"
             return PidsHierarchy(prefix + mount.point, 2, mode, 0, _is_root(root, prefix, mount))
     return None
+
+
+def _is_in_sight(root: Path, prefix: str, mount: _Mount) -> bool:
+    """False where something else was mounted over it, or over a directory above."""
+    return os.path.exists(root / (prefix + mount.point).lstrip("/") / "cgroup.procs")
 
 
 def _is_root(root: Path, prefix: str, mount: _Mount) -> bool:

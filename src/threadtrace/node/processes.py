@@ -17,6 +17,7 @@ from pathlib import Path
 
 import psutil
 
+from threadtrace.node.cgroups import ROOT_PATH
 from threadtrace.node.hierarchy import cgroup_path_of
 from threadtrace.text import clean
 
@@ -153,10 +154,14 @@ class ProcessTable:
         threads = self._threads(pid)
         if threads is None:
             return
+        record = self._by_pid.get(pid)
+        if record is not None and record.cgroup_id == self._kernel_cgroup_id:
+            record.sweep = self._sweep
+            self.check_name(record)  # the kernel's threads stay where they are
+            return
         cgroup_id = self._cgroup_id(pid)
         if cgroup_id is None:
             return
-        record = self._by_pid.get(pid)
         if record is None:
             if cgroup_id != self._kernel_cgroup_id and self._is_kernel_thread(pid):
                 cgroup_id = self._kernel_cgroup_id
@@ -193,11 +198,25 @@ class ProcessTable:
             return None
 
     def _cgroup_id(self, pid: int) -> int | None:
-        text = self._read(f"{pid}/cgroup")
-        if text is None:
-            return None
-        path = cgroup_path_of(text, self._version)
+        path = self._cgroup_path(f"{pid}/cgroup")
+        if path == ROOT_PATH:
+            # So does that of a zombie read on version 1. A leader that has ended is one, while
+            # its other threads go on where they were.
+            path = self._cgroup_path_of_thread(pid) or path
         return None if path is None else self._cgroup_id_of_path(path)
+
+    def _cgroup_path(self, name: str) -> str | None:
+        text = self._read(name)
+        return None if text is None else cgroup_path_of(text, self._version)
+
+    def _cgroup_path_of_thread(self, pid: int) -> str | None:
+        """That of a thread which is not the leader; None where there is no other."""
+        try:
+            threads = os.listdir(f"{self._proc}/{pid}/task")
+        except OSError:
+            return None
+        other = next((thread for thread in reversed(threads) if thread != str(pid)), None)
+        return None if other is None else self._cgroup_path(f"{pid}/task/{other}/cgroup")
 
     def _is_kernel_thread(self, pid: int) -> bool:
         if pid == _KTHREADD_PID:

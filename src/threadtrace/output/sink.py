@@ -19,7 +19,8 @@ _POLL_MILLISECONDS = 200
 # How long a reader that does not read may hold up the end.
 _DRAIN_SECONDS = 2.0
 
-_FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
+"""What a full disk, quota or device answers."""
 
 
 class ReaderGone(Exception):
@@ -98,7 +99,7 @@ class LineSink:
                 done += os.write(self._fd, data[done:])
             return data.count(b"\n")
         except OSError as error:
-            if error.errno not in _FULL:
+            if error.errno not in FULL_ERRORS:
                 raise OutputError(f"{self._name}: {error.strerror}") from None
             self._complain(error)
         whole = data[:done].rfind(b"\n") + 1
@@ -116,7 +117,7 @@ class LineSink:
             except (BrokenPipeError, ConnectionResetError):
                 raise ReaderGone from None
             except OSError as error:
-                if error.errno not in _FULL:
+                if error.errno not in FULL_ERRORS:
                     raise OutputError(f"{self._name}: {error.strerror}") from None
                 self._complain(error)
                 break

@@ -23,6 +23,7 @@ def render(
     notes: Sequence[str],
     width: int,
     rows: int,
+    counts_refusals: bool = True,
 ) -> RenderableType:
     """One frame.
 
@@ -32,8 +33,9 @@ def render(
         notes: lines of warning above the table.
         width: of the terminal, in columns.
         rows: how many workloads fit.
+        counts_refusals: False where a refusal cannot be seen, which is not none.
     """
-    parts: list[RenderableType] = [_head(snapshot.node)]
+    parts: list[RenderableType] = [_head(snapshot.node, counts_refusals)]
     parts += [Text(printable(note), style="yellow") for note in notes]
     parts.append(_table(workloads[: max(1, rows)], width))
     hidden = len(workloads) - max(1, rows)
@@ -48,7 +50,7 @@ def head_lines(notes: Sequence[str], width: int) -> int:
     return 2 + notes_lines + 1 + 1
 
 
-def _head(node: NodeSnapshot) -> Text:
+def _head(node: NodeSnapshot, counts_refusals: bool) -> Text:
     head = Text(f"{_number(node.tasks)} tasks   ")
     head.append(_limit("pid_max", node.tasks, node.pid_max_usable, "usable"))
     head.append("   ")
@@ -61,7 +63,8 @@ def _head(node: NodeSnapshot) -> Text:
         f"processes {counts.processes_created / seconds:,.0f}/s  "
         f"exits {counts.exited / seconds:,.0f}/s  "
     )
-    refused = f"refused {counts.refused / seconds:,.0f}/s"
+    per_second = f"{counts.refused / seconds:,.0f}/s" if counts_refusals else _UNKNOWN
+    refused = f"refused {per_second}"
     head.append(refused, style="bold red" if counts.refused else "")
     return head
 

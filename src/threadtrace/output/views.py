@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
+from typing import NamedTuple
 
 import orjson
 from rich.console import Console
 from rich.live import Live
 
+from threadtrace.errors import OutputError
 from threadtrace.model.danger import by_danger
 from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
 from threadtrace.output import table
@@ -24,13 +27,22 @@ from threadtrace.output.fields import (
 from threadtrace.output.sink import LineSink, ReaderGone
 
 _PLAIN_ROWS = 1_000_000
+_WIDTH_OF_FILES = 160
+
+
+class Limitations(NamedTuple):
+    """What this agent cannot see."""
+
+    missing: Sequence[Mapping[str, str]] = ()
+    """As in ``threadtrace.started``: what, effect, remedy."""
+    counts_refusals: bool = True
 
 
 class _View:
     """A context manager that takes snapshots and, at the end, may show the last one."""
 
-    def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
-        self._notes = list(notes)
+    def __init__(self, limits: Limitations, is_last_only: bool) -> None:
+        self._limits = limits
         self._is_last_only = is_last_only
         self._lost: dict[str, int] = {}
         self._last: Snapshot | None = None
@@ -47,6 +59,11 @@ class _View:
         if kind is None and self._is_last_only and self._last is not None:
             self._show(self._last)
 
+    @property
+    def lost_lines(self) -> int:
+        """What could not be written, where that is not an error at once."""
+        return 0
+
     def on_workloads(self, started: list[StartedWorkload]) -> None:
         """Nothing to show: they come with the next snapshot."""
 
@@ -60,7 +77,11 @@ class _View:
 
     def _warnings(self) -> list[str]:
         lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
-        return [*self._notes, *lost]
+        notes = [
+            f"{entry['what']}: {entry['effect']} ({entry['remedy']})"
+            for entry in self._limits.missing
+        ]
+        return [*notes, *lost]
 
     def _show(self, snapshot: Snapshot) -> None:
         raise NotImplementedError
@@ -69,10 +90,17 @@ class _View:
 class JsonView(_View):
     """One object a sample: ``{"node": {...}, "workloads": [...]}``, the fields of the events."""
 
-    def __init__(self, is_last_only: bool, is_stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self, limits: Limitations, is_last_only: bool, is_stopping: Callable[[], bool]
+    ) -> None:
         """Writes to standard output."""
-        super().__init__((), is_last_only)
+        super().__init__(limits, is_last_only)
         self._sink = LineSink.open("-", is_stopping)
+
+    @property
+    def lost_lines(self) -> int:
+        """Samples that found the output full."""
+        return self._sink.total_lost
 
     def _show(self, snapshot: Snapshot) -> None:
         interval = snapshot.node.interval_seconds
@@ -89,6 +117,7 @@ class JsonView(_View):
             "node": node_fields(snapshot.node),
             "workloads": workloads,
             "losses": losses,
+            "missing": self._limits.missing,
         }
         self._sink.write([orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE)])
 
@@ -96,15 +125,20 @@ class JsonView(_View):
 class PlainView(_View):
     """Tables one below the other, for pipes and files: every workload, no colours."""
 
-    def __init__(self, notes: Sequence[str], is_last_only: bool) -> None:
+    def __init__(self, limits: Limitations, is_last_only: bool) -> None:
         """Writes to standard output."""
-        super().__init__(notes, is_last_only)
+        super().__init__(limits, is_last_only)
         self._console = _console()
 
     def _show(self, snapshot: Snapshot) -> None:
         workloads = by_danger(snapshot.workloads)
         frame = table.render(
-            snapshot, workloads, self._warnings(), self._console.width, _PLAIN_ROWS
+            snapshot,
+            workloads,
+            self._warnings(),
+            self._console.width,
+            _PLAIN_ROWS,
+            self._limits.counts_refusals,
         )
         self._console.print(frame)
         self._console.file.flush()
@@ -113,9 +147,9 @@ class PlainView(_View):
 class LiveView(_View):
     """The whole terminal, drawn anew with each sample."""
 
-    def __init__(self, notes: Sequence[str]) -> None:
+    def __init__(self, limits: Limitations) -> None:
         """Needs a terminal."""
-        super().__init__(notes, is_last_only=False)
+        super().__init__(limits, is_last_only=False)
         self._console = _console()
         # Without a thread of its own: rich starts one only to refresh by itself.
         self._live = Live(
@@ -142,7 +176,8 @@ class LiveView(_View):
         warnings = self._warnings()
         width, height = self._console.size
         rows = height - table.head_lines(warnings, width)
-        frame = table.render(snapshot, by_danger(snapshot.workloads), warnings, width, rows)
+        workloads, counts_refusals = by_danger(snapshot.workloads), self._limits.counts_refusals
+        frame = table.render(snapshot, workloads, warnings, width, rows, counts_refusals)
         self._live.update(frame, refresh=True)
 
 
@@ -159,6 +194,16 @@ def is_terminal() -> bool:
 
 
 def _console() -> Console:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: redirect it to a file")
     if hasattr(sys.stdout, "reconfigure"):
         sys.stdout.reconfigure(errors="replace")  # a locale that lacks what a name needs
-    return _Console(highlight=False, markup=False, emoji=False)
+    console = _Console(highlight=False, markup=False, emoji=False)
+    if not (console.is_terminal or _has_known_width()):
+        console.width = _WIDTH_OF_FILES
+    return console
+
+
+def _has_known_width() -> bool:
+    """Whether rich finds a width: in COLUMNS, or of any terminal that this process has."""
+    return os.environ.get("COLUMNS", "").isdigit() or any(map(os.isatty, range(3)))

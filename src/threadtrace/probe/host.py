@@ -21,6 +21,7 @@ TRACEFS_DIRECTORIES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 # The initial PID namespace's inode is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
+_INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO, there too
 
 CLONE_SYSTEM_CALLS = ("clone", "clone3", "fork", "vfork")
 
@@ -40,6 +41,7 @@ class HostFacts:
     """(system call, tracepoint id), those of CLONE_SYSTEM_CALLS that this kernel has."""
     online_cpu: int
     in_initial_pid_namespace: bool | None
+    in_initial_user_namespace: bool | None = None
 
 
 def gather(root: Path = Path("/")) -> HostFacts:
@@ -56,7 +58,8 @@ def gather(root: Path = Path("/")) -> HostFacts:
         tracefs_directory=str(tracefs) if tracefs else None,
         clone_exit_tracepoints=_clone_exit_tracepoints(tracefs) if tracefs else (),
         online_cpu=_first_online_cpu(root),
-        in_initial_pid_namespace=_in_initial_pid_namespace(root),
+        in_initial_pid_namespace=_is_inode(root / "proc/self/ns/pid", _INITIAL_PID_NAMESPACE),
+        in_initial_user_namespace=_is_inode(root / "proc/self/ns/user", _INITIAL_USER_NAMESPACE),
     )
 
 
@@ -103,9 +106,9 @@ def _first_online_cpu(root: Path) -> int:
     return int(first) if first.isdigit() else 0
 
 
-def _in_initial_pid_namespace(root: Path) -> bool | None:
+def _is_inode(path: Path, inode: int) -> bool | None:
     try:
-        return (root / "proc/self/ns/pid").stat().st_ino == _INITIAL_PID_NAMESPACE
+        return path.stat().st_ino == inode
     except OSError:
         return None
 

@@ -41,6 +41,8 @@ class LoadedPrograms:
     missing: list[dict[str, str]]
     facts: dict[str, Any]
     tracefs_mounted_privately: bool = False
+    has_pid_max_per_namespace: bool = False
+    """Since 6.14; where it is not known, it is taken for older."""
     _closed: bool = field(default=False, repr=False)
 
     def close(self) -> None:
@@ -146,4 +148,5 @@ def _taken_over(message: dict[str, Any], descriptors: list[int]) -> LoadedProgra
         missing=message["missing"],
         facts=message["facts"],
         tracefs_mounted_privately=message["tracefs_mounted_privately"],
+        has_pid_max_per_namespace=message["has_pid_max_per_namespace"],
     )

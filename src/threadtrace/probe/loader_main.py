@@ -94,6 +94,8 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
         "missing": [asdict(entry) for entry in missing],
         "facts": {**asdict(facts), "capabilities": sorted(facts.capabilities)},
         "tracefs_mounted_privately": mounted,
+        "has_pid_max_per_namespace": types is not None
+        and types.member_offset("pid_namespace", "pid_max") is not None,
         "maps": list(maps),
         "programs": list(programs),
     }
@@ -186,6 +188,8 @@ def _import_bcc() -> Any:
         raise UnavailableError(
             f"the module bcc at {bcc.__file__} is another library of that name: pip uninstall bcc; "
             f"{remedy}"
+            if bcc.__file__
+            else "bcc's Python bindings are incomplete: apt-get install --reinstall python3-bpfcc"
         )
     return bcc.BPF
 

@@ -47,6 +47,11 @@ class HookPlan:
     kernel_headers: str | None
 
 
+USER_NAMESPACE_MESSAGE = (
+    "in a user namespace of its own, whose capabilities do not reach the kernel's programs: "
+    "run as root on the host, or in a privileged pod without user namespace"
+)
+
 # raw tracepoint: program of bpf/lifecycle.bpf.c
 _LIFECYCLE = {
     "task_newtask": "on_task_newtask",
@@ -77,6 +82,8 @@ def make_plan(facts: HostFacts) -> HookPlan:
 
 
 def _require_privileges(facts: HostFacts) -> None:
+    if facts.in_initial_user_namespace is False:
+        raise PrivilegeError(USER_NAMESPACE_MESSAGE)
     if "CAP_SYS_ADMIN" in facts.capabilities:
         return
     absent = sorted({"CAP_BPF", "CAP_PERFMON"} - facts.capabilities)
@@ -118,7 +125,7 @@ def _refusal_hooks(facts: HostFacts) -> tuple[list[Hook], tuple[Missing, ...]]:
     if hooks:
         return hooks, ()
     if facts.tracefs_directory is None:
-        remedy = "mount -t tracefs tracefs /sys/kernel/tracing"
+        remedy = "mount -t tracefs tracefs /sys/kernel/tracing, or add CAP_SYS_ADMIN"
     else:
         remedy = "boot a kernel with CONFIG_FTRACE_SYSCALLS=y"
     calls = ", ".join(CLONE_SYSTEM_CALLS)
