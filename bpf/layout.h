@@ -51,6 +51,24 @@ struct tracepoint_arguments {
 	u64 argument[4];
 };
 
+/* What a refusal is told from. Each group is defined only where BTF has all of its members;
+ * without, that cause cannot be told. Kernels without BTF have none: some of these structures are
+ * private to a file of the kernel.
+ *
+ * READS_PIDS_CGROUPS: struct pids_cgroup (kernel/cgroup/pids.c).
+ * READS_PID_NAMESPACES: pid_max became a member of the namespace in 6.14 (7863dcc72d0f); before,
+ *   the node's, told by the agent, holds in every namespace (PID_NAMESPACE_PID_MAX absent).
+ * READS_USER_COUNTS: struct ucounts counts RLIMIT_NPROC per user namespace from 5.14 on
+ *   (21d1c5e386bc), in ucount[] before it moved to rlimit[] (de399236e240); before 5.14,
+ *   user_struct.processes (USER_PROCESSES). */
+#define PIDNS_ADDING (1U << 31) /* kernel/pid.c: the namespace takes new processes */
+#define RESERVED_PIDS 300 /* kernel/pid.c: after the first wrap, lower ids are not given out */
+#define RLIMIT_NPROC 6 /* include/uapi/asm-generic/resource.h */
+#define CAP_SYS_ADMIN_BIT (1ULL << 21)
+#define CAP_SYS_RESOURCE_BIT (1ULL << 24)
+#define MAX_CGROUP_DEPTH 24
+#define MAX_NAMESPACE_DEPTH 16 /* the kernel allows 32; each level costs verification time */
+
 /* Id of the cgroup, in the pids hierarchy, of a task whose pointer the verifier knows.
  * Not bpf_get_current_cgroup_id(): that is the version 2 hierarchy, where pids may not be, and
  * the caller, which CLONE_INTO_CGROUP makes differ from the child. */

@@ -14,9 +14,13 @@ BPF_TABLE("percpu_hash", u64, struct cgroup_counts, cgroups, MAX_CGROUPS);
 /* What no longer found room in `cgroups`: the node's totals stay exact. */
 BPF_TABLE("percpu_array", u32, struct cgroup_counts, unattributed, 1);
 
-/* Refused clones per cgroup and errno. As many as cgroups, since a cgroup is rarely refused for
- * more than one errno. Full: counted as NODE_LOST_REFUSAL_COUNTS. */
-BPF_TABLE("percpu_hash", struct refusal_key, u64, refusals, MAX_CGROUPS);
+/* Refused clones per cgroup, errno and limit. As many as cgroups, since a cgroup is rarely refused
+ * for more than one reason. Not per CPU: who is refused retries, on few CPUs at a time. Full:
+ * counted as NODE_LOST_REFUSAL_COUNTS. */
+BPF_TABLE("hash", struct refusal_key, struct refusal_counts, refusals, MAX_CGROUPS);
+
+/* enum node_limit; 0 where the agent has not told yet. */
+BPF_TABLE("array", u32, u64, node_limits, NODE_LIMITS);
 
 /* Creations per process. Not per CPU: the threads of one process are the only writers of an entry,
  * so atomic additions rarely meet, and the map costs the same 2.3 MB on 2 CPUs and on 256. Only
@@ -30,9 +34,9 @@ BPF_TABLE("percpu_array", u32, u64, node, NODE_COUNTERS);
 /* Scratch space: a cgroup_record is larger than a program's stack. */
 BPF_TABLE("percpu_array", u32, struct cgroup_record, record_scratch, 1);
 
-/* Cgroups that come and go. 512 KiB hold about 3,000 records of usual length, and the agent is
- * woken for each. Full: counted as NODE_LOST_CGROUP_RECORDS, and the agent finds the path through
- * the file system. */
+/* Cgroups that come and go, and refused clones. 512 KiB hold about 3,000 records of usual length,
+ * and the agent is woken for each. Full: counted as NODE_LOST_CGROUP_RECORDS, and the agent finds
+ * the path through the file system, or as NODE_LOST_REFUSAL_RECORDS; the refusal is counted. */
 BPF_RINGBUF_OUTPUT(records, 128);
 
 static __always_inline void count_on_node(u32 counter)

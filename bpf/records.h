@@ -18,10 +18,46 @@ struct cgroup_counts {
 	__u64 processes_exited;
 };
 
+/* Which limit refused a clone, in the order in which copy_process asks (kernel/fork.c). */
+enum refusal_limit {
+	LIMIT_OTHER, /* what is known is the errno */
+	LIMIT_RLIMIT_NPROC,
+	LIMIT_THREADS_MAX,
+	LIMIT_NAMESPACE,
+	LIMIT_PID_MAX,
+	LIMIT_PIDS_MAX,
+	LIMIT_MEMORY,
+	REFUSAL_LIMITS,
+};
+
+/* How that is known. */
+enum refusal_evidence {
+	EVIDENCE_INFERRED,     /* from what the kernel compares, read in the same instant */
+	EVIDENCE_KERNEL_STAGE, /* the function that refused was seen to return the error */
+};
+
+enum refused_kind {
+	REFUSED_UNKNOWN,
+	REFUSED_THREAD,
+	REFUSED_PROCESS,
+};
+
 struct refusal_key {
-	__u64 cgroup_id;
+	__u64 cgroup_id; /* of who asked */
+	/* Of the limit: LIMIT_PIDS_MAX a cgroup's id, LIMIT_PID_MAX the inode number of a PID
+	 * namespace, LIMIT_RLIMIT_NPROC a uid and in the upper half the inode number of its user
+	 * namespace; otherwise 0. */
+	__u64 owner;
 	__u32 error; /* positive errno */
-	__u32 padding;
+	__u16 limit; /* enum refusal_limit */
+	__u16 evidence; /* enum refusal_evidence */
+};
+
+struct refusal_counts {
+	__u64 refused;
+	__u64 first_ns; /* monotonic, like the two below */
+	__u64 last_ns;
+	__u64 told_ns; /* when a refusal_record was sent */
 };
 
 /* Who asked: a thread group, within the cgroup that its children are born into. */
@@ -47,13 +83,23 @@ enum node_counter {
 	NODE_LOST_REFUSAL_COUNTS, /* refusals that found the `refusals` map full */
 	NODE_LOST_PROCESS_COUNTS, /* creations that found the `processes` map full */
 	NODE_LOST_CGROUP_RECORDS, /* cgroup_record that found the ring full */
+	NODE_LOST_REFUSAL_RECORDS, /* the same of refusal_record */
 	NODE_COUNTERS,
 };
 
-enum cgroup_record_kind {
+/* Indices of the `node_limits` map, which the agent writes: kernels hide some from programs. */
+enum node_limit {
+	NODE_THREADS_MAX,
+	NODE_PID_MAX,
+	NODE_LIMITS,
+};
+
+/* What a record of the ring tells; each begins with its kind. */
+enum record_kind {
 	CGROUP_CREATED = 1,
 	CGROUP_REMOVED = 2,
 	CGROUP_RENAMED = 3,
+	CLONE_REFUSED = 4,
 };
 
 #define CGROUP_PATH_SIZE 1024 /* TRACE_CGROUP_PATH_LEN of kernel/cgroup/cgroup-internal.h */
@@ -64,6 +110,23 @@ struct cgroup_record {
 	__u64 timestamp_ns; /* monotonic */
 	__u64 cgroup_id;
 	char path[CGROUP_PATH_SIZE]; /* from the hierarchy's root, only path_size bytes are sent */
+};
+
+/* One refusal, told at once; those of the same key that follow within TELL_AGAIN_NS are only
+ * counted. */
+struct refusal_record {
+	__u32 kind; /* CLONE_REFUSED */
+	__u32 tgid; /* of who asked, in the initial PID namespace, like tid */
+	__u64 timestamp_ns;
+	struct refusal_key key;
+	__u64 count; /* of the key so far, this one included */
+	__s64 usage; /* of the limit, in that instant; -1 unknown, like the value */
+	__s64 limit_value;
+	__u32 tid;
+	__u32 refused; /* enum refused_kind */
+	__u32 reached; /* bit 1 << limit for each limit that was reached in that instant */
+	__u32 pid_namespace_level; /* of the owner, 0 the node's */
+	char thread_name[16];
 };
 
 #endif

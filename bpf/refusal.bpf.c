@@ -3,6 +3,7 @@
 #include "layout.h"
 #include "maps.h"
 #include "processes.h"
+#include "verdict.h"
 
 /* A signal that is already pending makes the kernel give up a clone and have it repeated
  * (ERESTARTSYS 512 to ERESTART_RESTARTBLOCK 516, include/linux/errno.h): not a refusal. */
@@ -13,33 +14,94 @@
  * was asked of the kernel yet. copy_process never returns it. */
 #define NOT_IMPLEMENTED 38
 
-static __always_inline int refused(long result)
-{
-	struct refusal_key key = {};
-	struct process_counts *process;
-	u64 *count, zero = 0;
+/* Refusals of one key that follow a record within this time are counted, and told by the next. */
+#define TELL_AGAIN_NS 1000000000ULL
 
-	/* 0 is the child's own return, a positive value the parent's. */
-	if (result >= 0 || result == -NOT_IMPLEMENTED)
-		return 0;
-	if (result <= -FIRST_RESTART && result >= -LAST_RESTART)
-		return 0;
-	key.cgroup_id = cgroup_id_of((void *)bpf_get_current_task());
-	key.error = -result;
-	count = refusals.lookup(&key);
-	if (!count) {
-		refusals.insert(&key, &zero);
-		count = refusals.lookup(&key);
-	}
-	if (count)
-		*count += 1;
-	else
+static __always_inline void tell(struct refusal_key *key, struct verdict *verdict,
+                                 struct refusal_counts *counts, u32 kind, u64 now)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct refusal_record record = {
+		.kind = CLONE_REFUSED,
+		.tgid = id >> 32,
+		.timestamp_ns = now,
+		.key = *key,
+		.count = counts->refused,
+		.usage = verdict->reading.usage,
+		.limit_value = verdict->reading.limit_value,
+		.tid = id,
+		.refused = kind,
+		.reached = verdict->reached,
+		.pid_namespace_level = verdict->reading.level,
+	};
+
+	bpf_get_current_comm(&record.thread_name, sizeof(record.thread_name));
+	if (records.ringbuf_output(&record, sizeof(record), 0))
+		count_on_node(NODE_LOST_REFUSAL_RECORDS);
+}
+
+static __always_inline struct refusal_counts *refusal_counts_of(struct refusal_key *key, u64 now)
+{
+	struct refusal_counts *counts = refusals.lookup(key);
+	struct refusal_counts first = {.first_ns = now};
+
+	if (counts)
+		return counts;
+	refusals.insert(key, &first); /* fails where another CPU was first: the same entry */
+	counts = refusals.lookup(key);
+	if (!counts)
 		count_on_node(NODE_LOST_REFUSAL_COUNTS);
+	return counts;
+}
+
+/* kind: enum refused_kind. */
+static __always_inline int refused(long result, u32 kind)
+{
+	void *task = (void *)bpf_get_current_task();
+	u64 now = bpf_ktime_get_ns();
+	struct verdict verdict = {};
+	struct refusal_key key = {};
+	struct refusal_counts *counts;
+	struct process_counts *process;
+
+	infer(&verdict, task, -result);
+	key.cgroup_id = cgroup_id_of(task);
+	key.owner = verdict.reading.owner;
+	key.error = -result;
+	key.limit = verdict.limit;
+	counts = refusal_counts_of(&key, now);
+	if (counts) {
+		lock_xadd(&counts->refused, 1);
+		counts->last_ns = now;
+		if (!counts->told_ns || now - counts->told_ns >= TELL_AGAIN_NS) {
+			counts->told_ns = now;
+			tell(&key, &verdict, counts, kind, now);
+		}
+	}
 	process = current_process(key.cgroup_id);
 	if (process)
 		lock_xadd(&process->refused, 1);
 	return 0;
 }
+
+/* 0 is the child's own return, a positive value the parent's. */
+static __always_inline bool is_refusal(long result)
+{
+	if (result >= 0 || result == -NOT_IMPLEMENTED)
+		return false;
+	return result > -FIRST_RESTART || result < -LAST_RESTART;
+}
+
+#ifdef PT_REGS_FIRST_ARGUMENT
+/* The first argument of the system call that the current task is in. The helpers came with 5.15. */
+static __always_inline u64 first_argument(void)
+{
+	static void *(*get_current_task_btf)(void) = (void *)HELPER_GET_CURRENT_TASK_BTF;
+	static void *(*get_task_pt_regs)(void *) = (void *)HELPER_TASK_PT_REGS;
+
+	return PEEK(u64, get_task_pt_regs(get_current_task_btf()), PT_REGS_FIRST_ARGUMENT);
+}
+#endif
 
 /* The fields of every syscalls:sys_exit_* tracepoint (struct syscall_trace_exit). */
 struct system_call_exit {
@@ -48,7 +110,33 @@ struct system_call_exit {
 	long result;
 };
 
+/* What would have been created. The numbers of the system calls are the same on every architecture
+ * that has them (include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl). */
+#define NUMBER_FORK 57
+#define NUMBER_VFORK 58
+#define NUMBER_CLONE3 435
+
+static __always_inline u32 kind_of_call(u64 number)
+{
+	u64 clone_flags;
+
+	if (number == NUMBER_FORK || number == NUMBER_VFORK)
+		return REFUSED_PROCESS;
+#ifdef PT_REGS_FIRST_ARGUMENT
+	clone_flags = first_argument();
+	/* struct clone_args begins with the flags; it may have been unmapped since. */
+	if (number == NUMBER_CLONE3 &&
+	    bpf_probe_read_user(&clone_flags, sizeof(clone_flags), (void *)clone_flags))
+		return REFUSED_UNKNOWN;
+	return clone_flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
+#else
+	return REFUSED_UNKNOWN;
+#endif
+}
+
 int on_clone_exit(struct system_call_exit *ctx)
 {
-	return refused(ctx->result);
+	if (!is_refusal(ctx->result))
+		return 0;
+	return refused(ctx->result, kind_of_call(ctx->number));
 }

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory
-from threadtrace.model.snapshot import Snapshot, StartedWorkload
+from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import (
     PidsHierarchy,
@@ -139,8 +139,8 @@ def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:
 class Output(Protocol):
     """Something that shows or sends what the agent finds."""
 
-    def on_workloads(self, started: list[StartedWorkload]) -> None:
-        """Workloads appeared."""
+    def on_happenings(self, happened: Happenings) -> None:
+        """Workloads appeared, clones were refused."""
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
@@ -225,17 +225,13 @@ def run(
             due += interval_seconds * (1 + int((clock() - due) / interval_seconds))
         wake = due if end is None else min(due, end)
         poller.poll(max(0.0, wake - clock()) * 1000)
-        started = agent.pipeline.handle_records()
-        if started:
-            output.on_workloads(started)
+        output.on_happenings(agent.pipeline.handle_records())
         now = clock()
     _tick(agent, output)
 
 
 def _tick(agent: Agent, output: Output) -> None:
-    started = agent.pipeline.handle_records()
-    if started:
-        output.on_workloads(started)
+    output.on_happenings(agent.pipeline.handle_records())
     output.on_snapshot(agent.pipeline.tick())
 
 

@@ -14,8 +14,10 @@ from threadtrace.attribution import ProcessAttribution
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
 from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
 from threadtrace.model.node import node_snapshot
+from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import (
     EndedWorkload,
+    Happenings,
     Loss,
     NodeSnapshot,
     Snapshot,
@@ -31,10 +33,16 @@ from threadtrace.probe.records import (
     KERNEL_CGROUP_ID,
     CgroupChange,
     CgroupRecord,
+    NodeLimit,
+    RefusalRecord,
 )
 from threadtrace.probe.source import Counters, CounterSource
+from threadtrace.verdict import Refusals
 
 _NS = 1_000_000_000
+
+# Refusals come in storms: how often all counters are read for them.
+_LOOK_AGAIN_NS = 100_000_000
 
 _AS_WORKLOAD = partial(tuple.__new__, WorkloadSnapshot)
 
@@ -77,15 +85,18 @@ class Pipeline:
         self._read_limits = read_limits
         self._accounts = Accounts()
         self._attribution = ProcessAttribution(source, processes, self._accounts, max_processes)
+        self._refusals = Refusals(self._accounts, tree, processes, clock.realtime_of)
         self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._kernel_base = 0
         self._swept = 0
         self._removed: dict[Cgroup, int] = {}
         self._vanished: list[int] = []
-        self._started_late: list[StartedWorkload] = []
+        self._late = Happenings([], [])
+        self._looked_ns = 0
         self._last_moves: int | None = None
         self._last_lost_records = 0
         self._last_limit_changes = 0
+        self._told_limits: dict[NodeLimit, int] = {}
         self._is_baseline = True
         self._watched_seconds = 0.0
         self._growing: set[Account] = set()
@@ -96,15 +107,20 @@ class Pipeline:
         for cgroup in tree:
             self._file(cgroup)
 
-    def handle_records(self) -> list[StartedWorkload]:
-        """Take in cgroups that came and went; the workloads that are new."""
-        started, self._started_late = self._started_late, []
+    def handle_records(self) -> Happenings:
+        """Take in what the kernel told of: cgroups that came and went, refused clones."""
+        happened, self._late = self._late, Happenings([], [])
         for record in self._source.read_records():
+            if isinstance(record, RefusalRecord):
+                refusal = self._explain(record)
+                if refusal is not None:
+                    happened.refusals.append(refusal)
+                continue
             workload = self._handle(record)
             if workload is not None:
                 when = self._clock.realtime_of(record.timestamp_ns)
-                started.append(StartedWorkload(workload, when))
-        return started
+                happened.started.append(StartedWorkload(workload, when))
+        return happened
 
     def tick(self) -> Snapshot:
         """Read everything once and tell what happened since the last tick.
@@ -120,11 +136,12 @@ class Pipeline:
         removed, vanished = dict(self._removed), list(self._vanished)
         counters = self._source.read_counters()
         if self._accounts.unassigned(counters):
-            self._started_late = self.handle_records()  # they may have come just before
+            self._late = self.handle_records()  # they may have come just before
         for cgroup_id in self._accounts.unassigned(counters):
             self._introduce(cgroup_id)
         active = self._accounts.count(counters)
         limits = self._read_limits()
+        self._tell_limits(limits)
         self._attribution.follow(counters)
         self._follow_tasks(counters, active, limits)
         self._follow_growth(interval_seconds)
@@ -135,12 +152,30 @@ class Pipeline:
             time_ns=self._clock.realtime_ns(),
             node=self._node(counters, limits, interval_seconds),
             workloads=self._workloads(interval_seconds),
+            refusals=tuple(self._refusals.held_back(counters.refusals, now_ns)),
             ended=self._close_removed(removed, vanished),
             losses=tuple(Loss(where, count) for where, count in losses.items()),
         )
         self._accounts.end_baseline()
         self._is_baseline = False
         return snapshot
+
+    # Refused clones
+
+    def _explain(self, record: RefusalRecord) -> Refusal | None:
+        cgroup_id = record.key.cgroup_id
+        if self._accounts.account_of_cgroup(cgroup_id) is None:
+            self._introduce(cgroup_id)
+        self._look_again()
+        self._processes.refresh(self._processes.note(record.tgid, cgroup_id, ""))
+        return self._refusals.explain(record)
+
+    def _look_again(self) -> None:
+        """Read who holds how much now: the last tick may be older than the explosion."""
+        now_ns = self._clock.monotonic_ns()
+        if len(self._tree) <= CROWDED_CGROUPS and now_ns - self._looked_ns >= _LOOK_AGAIN_NS:
+            self._looked_ns = now_ns
+            self._note_tasks(self._tree.refresh(set(), everything=True))
 
     # Cgroups and workloads
 
@@ -207,7 +242,9 @@ class Pipeline:
         return tuple(entry for entry in ended if entry is not None)
 
     def _close(self, cgroup_id: int, time_ns: int) -> EndedWorkload | None:
-        self._source.forget_cgroup(cgroup_id, self._accounts.refusal_errors(cgroup_id))
+        refusal_keys = self._accounts.refusal_keys(cgroup_id)
+        self._source.forget_cgroup(cgroup_id, refusal_keys)
+        self._refusals.forget(refusal_keys)
         account = self._accounts.close_cgroup(cgroup_id)
         if account is None:
             return None
@@ -238,7 +275,9 @@ class Pipeline:
         self._tree.set_tasks(self._kernel, self._kernel_tasks(counters), changes)
         if limits.tasks_count is not None:
             self._tree.set_tasks(self._tree.root, limits.tasks_count, changes)
-        self._changed = set()
+        self._note_tasks(changes)
+
+    def _note_tasks(self, changes: dict[Cgroup, int]) -> None:
         for cgroup, change in changes.items():
             account = self._accounts.add_tasks(cgroup.id, change)
             if account is not None:
@@ -253,6 +292,7 @@ class Pipeline:
             for account in self._growing | self._changed
             if account.follow_growth(interval_seconds, weight)
         }
+        self._changed = set()
 
     def _moved(self, counters: Counters) -> bool:
         """Whether every counter is to be read: at first, and after any task moved.
@@ -286,6 +326,15 @@ class Pipeline:
             self._swept = self._processes.completed_sweeps
             self._kernel_base = self._processes.tasks(KERNEL_CGROUP_ID) - alive
         return max(0, self._kernel_base + alive)
+
+    def _tell_limits(self, limits: NodeLimits) -> None:
+        for which, value in (
+            (NodeLimit.THREADS_MAX, limits.threads_max),
+            (NodeLimit.PID_MAX, limits.pid_max),
+        ):
+            if value is not None and self._told_limits.get(which) != value:
+                self._source.tell_limit(which, value)
+                self._told_limits[which] = value
 
     # Snapshots
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import unicodedata
 
 _ELLIPSIS = "…"
@@ -39,3 +40,8 @@ def _visible(character: str) -> str:
     if character.isprintable() and unicodedata.category(character) not in ("Cf", "Mn", "Me"):
         return character
     return repr(character)[1:-1] if not character.isprintable() else f"\\u{ord(character):04x}"
+
+
+def error_name(code: int) -> str:
+    """``EAGAIN`` for 11; the number as text where it has no name."""
+    return errno.errorcode.get(code, str(code))

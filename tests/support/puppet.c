@@ -19,6 +19,10 @@
  *   into DIRECTORY N      clone3 with CLONE_INTO_CGROUP, reaping each before the next
  *   signalled N           N raw forks while another thread (one birth more) sends signals
  *   user UID LIMIT        become that user, with this RLIMIT_NPROC
+ *   pid-namespace MAX     become the init of a new PID namespace, with this pid_max (0: as it is);
+ *                         on a kernel that has one for each namespace, 6.14 or newer, only
+ *   dead-namespace N      N forks into a PID namespace whose init has ended
+ *   namespaces N          N clones with a new UTS namespace, of which none is allowed
  *   without-clone3        let a seccomp filter answer clone3 with ENOSYS
  *   leave-leader          let a new thread take over, and the thread group's leader exit
  *   exec-thread           let a new thread execute this program again
@@ -286,6 +290,58 @@ static void become_user(long uid, long limit)
 		die("user");
 }
 
+static void write_file(const char *path, long value)
+{
+	FILE *file = fopen(path, "w");
+
+	if (!file || fprintf(file, "%ld", value) < 0 || fclose(file))
+		die(path);
+}
+
+static void enter_pid_namespace(long pid_max)
+{
+	pid_t init;
+
+	if (unshare(CLONE_NEWPID))
+		die("unshare");
+	init = fork();
+	if (init < 0)
+		die("fork");
+	if (init) {
+		reap(init);
+		_exit(0);
+	}
+	prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (pid_max)
+		write_file("/proc/sys/kernel/pid_max", pid_max);
+}
+
+static void fork_into_dead_namespace(struct result *result, long number)
+{
+	if (unshare(CLONE_NEWPID))
+		die("unshare");
+	fork_and_reap(result); /* its init */
+	for (long i = 0; i < number; i++)
+		fork_and_reap(result);
+}
+
+/* In a user namespace of its own, the sysctl is its own too. */
+static void clone_into_namespaces(struct result *result, long number)
+{
+	if (unshare(CLONE_NEWUSER))
+		die("unshare");
+	write_file("/proc/sys/user/max_uts_namespaces", 0);
+	for (long i = 0; i < number; i++) {
+		long pid = syscall(SYS_clone, (unsigned long)(CLONE_NEWUTS | SIGCHLD), 0, 0, 0, 0);
+
+		if (pid == 0)
+			_exit(0);
+		count(result, pid < 0 ? errno : 0);
+		if (pid > 0)
+			reap((pid_t)pid);
+	}
+}
+
 static void refuse_clone3(void)
 {
 	struct sock_filter code[] = {
@@ -446,6 +502,12 @@ static void obey(const char *command, char *one, char *two, char *three)
 			join_newest();
 	else if (!strcmp(command, "reap"))
 		end_children();
+	else if (!strcmp(command, "pid-namespace"))
+		enter_pid_namespace(number);
+	else if (!strcmp(command, "dead-namespace"))
+		fork_into_dead_namespace(&result, number);
+	else if (!strcmp(command, "namespaces"))
+		clone_into_namespaces(&result, number);
 	else if (!strcmp(command, "without-clone3"))
 		refuse_clone3();
 	else if (!strcmp(command, "leave-leader"))

@@ -74,4 +74,4 @@ def node(tasks: int | None = 31_635, pid_max: int | None = 32_768) -> NodeSnapsh
 
 def snapshot(*workloads: WorkloadSnapshot) -> Snapshot:
     """One tick."""
-    return Snapshot(1_700_000_000_123_456_789, node(), workloads, (), ())
+    return Snapshot(1_700_000_000_123_456_789, node(), workloads, (), (), ())

@@ -7,7 +7,15 @@ import pytest
 from threadtrace.identity.workloads import identify
 from threadtrace.model.accounts import Accounts, growth_weight
 from threadtrace.model.snapshot import Totals
-from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
+from threadtrace.probe.records import (
+    Counts,
+    Evidence,
+    Limit,
+    ProcessCounts,
+    ProcessKey,
+    RefusalCounts,
+    RefusalKey,
+)
 from threadtrace.probe.source import Counters
 
 NONE = Counts(0, 0, 0, 0)
@@ -16,13 +24,23 @@ A, B = identify("/a.service"), identify("/b.service")
 
 def counters(
     cgroups: dict[int, Counts] | None = None,
-    refusals: dict[tuple[int, int], int] | None = None,
+    refusals: dict[RefusalKey, RefusalCounts] | None = None,
     processes: dict[ProcessKey, ProcessCounts] | None = None,
     unattributed: Counts = NONE,
     lost: dict[str, int] | None = None,
     moves: int = 0,
 ) -> Counters:
     return Counters(cgroups or {}, unattributed, refusals or {}, processes or {}, moves, lost or {})
+
+
+def refusals(*counts: tuple[int, int, int]) -> dict[RefusalKey, RefusalCounts]:
+    """Of (cgroup id, errno, count)."""
+    return {
+        RefusalKey(cgroup_id, 0, error, Limit.OTHER, Evidence.INFERRED): RefusalCounts(
+            count, 1, 2, 1
+        )
+        for cgroup_id, error, count in counts
+    }
 
 
 def process(threads: int, start: int = 1, refused: int = 0, exited: int = 0) -> ProcessCounts:
@@ -59,20 +77,22 @@ def test_intervals_are_differences_and_add_up_to_the_life(accounts: Accounts) ->
 
 
 def test_nothing_happened_is_nothing_active(accounts: Accounts) -> None:
-    now = counters({7: Counts(1, 1, 1, 1)}, {(9, 11): 13})
+    now = counters({7: Counts(1, 1, 1, 1)}, refusals((9, 11, 13)))
     assert accounts.count(now).active == [7, 9]
     assert accounts.count(now).active == []
 
 
 def test_cgroups_with_as_many_exits_as_births_are_told_apart(accounts: Accounts) -> None:
-    found = accounts.count(counters({7: Counts(2, 1, 1, 2), 8: Counts(2, 1, 1, 1)}, {(9, 11): 1}))
+    found = accounts.count(
+        counters({7: Counts(2, 1, 1, 2), 8: Counts(2, 1, 1, 1)}, refusals((9, 11, 1)))
+    )
     assert found.active == [7, 8, 9]
     assert found.unbalanced == [8]
 
 
 def test_refusals_by_errno(accounts: Accounts) -> None:
-    accounts.count(counters(refusals={(9, 11): 10, (9, 12): 1}))
-    accounts.count(counters(refusals={(9, 11): 23, (9, 12): 1}))
+    accounts.count(counters(refusals=refusals((9, 11, 10), (9, 12, 1))))
+    accounts.count(counters(refusals=refusals((9, 11, 23), (9, 12, 1))))
     assert accounts.account(B.key).interval_refused == {11: 13}
     assert accounts.account(B.key).interval.refused == 13
     assert accounts.account(A.key).interval == Totals()
@@ -81,14 +101,14 @@ def test_refusals_by_errno(accounts: Accounts) -> None:
 def test_a_cgroup_without_a_workload_is_named(accounts: Accounts) -> None:
     assert sorted(
         accounts.unassigned(
-            counters({7: Counts(1, 0, 0, 0), 20: Counts(1, 0, 0, 0)}, {(21, 11): 1})
+            counters({7: Counts(1, 0, 0, 0), 20: Counts(1, 0, 0, 0)}, refusals((21, 11, 1)))
         )
     ) == [20, 21]
 
 
 def test_the_last_cgroup_closes_the_account(accounts: Accounts) -> None:
-    accounts.count(counters({7: Counts(1, 0, 0, 0)}, {(7, 11): 2}))
-    assert accounts.refusal_errors(7) == [11]
+    accounts.count(counters({7: Counts(1, 0, 0, 0)}, refusals((7, 11, 2))))
+    assert [key.error for key in accounts.refusal_keys(7)] == [11]
     left = accounts.close_cgroup(7)
     assert left is not None
     assert left.cgroup_ids == {8}

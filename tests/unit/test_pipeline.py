@@ -15,7 +15,18 @@ from threadtrace.node.hierarchy import PidsHierarchy
 from threadtrace.node.limits import NodeLimits
 from threadtrace.node.processes import ProcessTable
 from threadtrace.pipeline import Clock, Pipeline
-from threadtrace.probe.records import CgroupChange, CgroupRecord, Counts, ProcessKey
+from threadtrace.probe.records import (
+    CgroupChange,
+    CgroupRecord,
+    Counts,
+    Evidence,
+    Limit,
+    NodeLimit,
+    ProcessKey,
+    RefusalCounts,
+    RefusalKey,
+    RefusalRecord,
+)
 from threadtrace.probe.source import Counters
 
 SECOND = 1_000_000_000
@@ -27,8 +38,9 @@ class Script:
 
     def __init__(self) -> None:
         self.cgroups: dict[int, Counts] = {}
-        self.refusals: dict[tuple[int, int], int] = {}
-        self.records: list[CgroupRecord] = []
+        self.refusals: dict[RefusalKey, RefusalCounts] = {}
+        self.records: list[CgroupRecord | RefusalRecord] = []
+        self.told_limits: dict[NodeLimit, int] = {}
         self.unattributed = NOBODY
         self.lost: dict[str, int] = {}
         self.moves = 0
@@ -36,7 +48,7 @@ class Script:
     def fileno(self) -> int:
         return -1
 
-    def read_records(self) -> list[CgroupRecord]:
+    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
         records, self.records = self.records, []
         return records
 
@@ -45,10 +57,13 @@ class Script:
             dict(self.cgroups), self.unattributed, dict(self.refusals), {}, self.moves, self.lost
         )
 
-    def forget_cgroup(self, cgroup_id: int, errors: list[int]) -> None:
+    def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         self.cgroups.pop(cgroup_id, None)
-        for error in errors:
-            self.refusals.pop((cgroup_id, error), None)
+        for key in refusals:
+            self.refusals.pop(key, None)
+
+    def tell_limit(self, limit: NodeLimit, value: int) -> None:
+        self.told_limits[limit] = value
 
     def forget_process(self, key: ProcessKey) -> None:
         raise AssertionError(f"no process was counted, {key} neither")
@@ -145,7 +160,7 @@ def test_kernel_times_become_times_of_day(node: Node) -> None:
     node.tell(CgroupChange.CREATED, new, "/system.slice/b.service")
     node.monotonic_ns += 40_000_000  # handled 40 ms later
     node.realtime_ns += 40_000_000
-    (started,) = node.pipeline.handle_records()
+    (started,) = node.pipeline.handle_records().started
     assert started.workload.name == "b.service"
     assert started.time_ns == node.realtime_ns - 40_000_000
 
@@ -254,7 +269,8 @@ def test_a_container_below_a_unit_is_not_counted_to_the_unit(node: Node) -> None
 
 def test_an_id_that_nobody_can_name_is_counted(node: Node) -> None:
     node.source.cgroups[987_654_321] = Counts(0, 1, 0, 1)
-    node.source.refusals[987_654_321, 11] = 2
+    refusal = RefusalKey(987_654_321, 0, 11, Limit.OTHER, Evidence.INFERRED)
+    node.source.refusals[refusal] = RefusalCounts(2, 1, 1, 1)
     snapshot = node.tick()
     entry = named(snapshot, "cgroup id 987654321")
     assert entry.counts == Totals(0, 1, 1, 2)

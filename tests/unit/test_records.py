@@ -16,12 +16,29 @@ from threadtrace.probe.paths import bpf_directory
 _SHAPES = {
     "cgroup_counts": records.CGROUP_COUNTS,
     "refusal_key": records.REFUSAL_KEY,
+    "refusal_counts": records.REFUSAL_COUNTS,
+    "refusal_record": records.REFUSAL_RECORD,
     "process_key": records.PROCESS_KEY,
     "process_counts": records.PROCESS_COUNTS,
 }
 _MEMBERS = {
     "cgroup_counts": records.Counts._fields,
-    "refusal_key": ("cgroup_id", "error"),
+    "refusal_key": records.RefusalKey._fields,
+    "refusal_counts": records.RefusalCounts._fields,
+    "refusal_record": (
+        "kind",
+        "tgid",
+        "timestamp_ns",
+        "key",
+        "count",
+        "usage",
+        "limit_value",
+        "tid",
+        "refused",
+        "reached",
+        "pid_namespace_level",
+        "thread_name",
+    ),
     "process_key": ("cgroup_id", "tgid"),
     "process_counts": records.ProcessCounts._fields,
     "cgroup_record": ("kind", "path_size", "timestamp_ns", "cgroup_id", "path"),
@@ -59,7 +76,9 @@ def layout(tmp_path_factory: pytest.TempPathFactory) -> dict[str, int]:
 
 
 def _enumerators() -> list[str]:
-    return re.findall(r"\b(NODE_[A-Z_]+|CGROUP_(?:CREATED|REMOVED|RENAMED))\b", _header())
+    return re.findall(
+        r"^\t((?:NODE|LIMIT|REFUSED|EVIDENCE|CGROUP)_[A-Z_]+)\b", _header(), re.MULTILINE
+    )
 
 
 def _header() -> str:
@@ -88,6 +107,20 @@ def test_node_counters_have_the_same_indices(layout: dict[str, int]) -> None:
         assert layout[f"NODE_{counter.name}"] == counter
 
 
+def test_limits_and_kinds_have_the_same_numbers(layout: dict[str, int]) -> None:
+    assert {limit.name: limit.value for limit in records.Limit} == {
+        name.removeprefix("LIMIT_"): value
+        for name, value in layout.items()
+        if name.startswith("LIMIT_")
+    }
+    for kind in records.Refused:
+        assert layout[f"REFUSED_{kind.name}"] == kind
+    for evidence in records.Evidence:
+        assert layout[f"EVIDENCE_{evidence.name}"] == evidence
+    for limit in records.NodeLimit:
+        assert layout[f"NODE_{limit.name}"] == limit
+
+
 def test_cgroup_changes_have_the_same_numbers(layout: dict[str, int]) -> None:
     for change in records.CgroupChange:
         assert layout[f"CGROUP_{change.name}"] == change
@@ -98,16 +131,35 @@ def test_cgroup_record_is_decoded(layout: dict[str, int]) -> None:
     path = "/kubepods/é".encode() + b"\xff\0"
     head = struct.pack("=IIQQ", 2, len(path), 1_234, 77)
     assert layout["cgroup_record.path"] == len(head)
-    record = records.decode_cgroup_record(head + path + b"left over from another record")
+    record = records.decode_record(head + path + b"left over from another record")
     assert record == records.CgroupRecord(
         records.CgroupChange.REMOVED, 1_234, 77, "/kubepods/é\udcff"
     )
 
 
+def test_refusal_record_is_decoded() -> None:
+    key = records.REFUSAL_KEY.pack(77, 1 << 32 | 1000, 11, records.Limit.RLIMIT_NPROC, 0)
+    reached = 1 << records.Limit.RLIMIT_NPROC | 1 << records.Limit.PIDS_MAX
+    data = records.REFUSAL_RECORD.pack(4, 42, 99, key, 3, 30, -1, 43, 1, reached, 2, b"java\0old")
+    record = records.decode_record(data)
+    assert isinstance(record, records.RefusalRecord)
+    assert record.key == (77, 1 << 32 | 1000, 11, records.Limit.RLIMIT_NPROC, 0)
+    assert (record.usage, record.limit_value) == (30, None), "-1 is not known"
+    assert (record.tgid, record.tid, record.thread_name) == (42, 43, "java")
+    assert record.refused is records.Refused.THREAD
+    assert record.reached == {records.Limit.RLIMIT_NPROC, records.Limit.PIDS_MAX}
+
+
+@pytest.mark.parametrize("data", [struct.pack("=I", 4), struct.pack("=I", 4) + bytes(60)])
+def test_a_broken_refusal_record_is_refused(data: bytes) -> None:
+    with pytest.raises(ValueError, match="too short"):
+        records.decode_record(data)
+
+
 @pytest.mark.parametrize("data", [b"", b"\1\0\0\0", struct.pack("=IIQQ", 99, 1, 0, 0) + b"\0"])
 def test_a_broken_record_is_refused(data: bytes) -> None:
     with pytest.raises(ValueError, match=r"\w"):
-        records.decode_cgroup_record(data)
+        records.decode_record(data)
 
 
 def test_names_end_at_the_first_nul_and_are_text_whatever_they_hold() -> None:

@@ -15,10 +15,17 @@ from typing import NamedTuple
 from threadtrace.identity.workloads import Workload
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 from threadtrace.node.cgroups import Cgroup
-from threadtrace.probe.records import Counts, ProcessCounts, ProcessKey
+from threadtrace.probe.records import (
+    Counts,
+    ProcessCounts,
+    ProcessKey,
+    RefusalCounts,
+    RefusalKey,
+)
 from threadtrace.probe.source import Counters
 
 _ZERO = Counts(0, 0, 0, 0)
+_NO_REFUSALS = RefusalCounts(0, 0, 0, 0)
 _NOTHING = Totals()
 # Past the named tuple's own constructor, which takes longer than the rest of closing an interval.
 _AS_TOTALS = partial(tuple.__new__, Totals)
@@ -126,7 +133,7 @@ class Accounts:
         self._counted = _NOTHING
         self._is_baseline = True
         self._last_counts: dict[int, Counts] = {}
-        self._last_refusals: dict[tuple[int, int], int] = {}
+        self._last_refusals: dict[RefusalKey, RefusalCounts] = {}
         self._last_processes: dict[ProcessKey, ProcessCounts] = {}
         self._last_unattributed = _ZERO
         self._last_lost: dict[str, int] = {}
@@ -162,7 +169,7 @@ class Accounts:
     def unassigned(self, counters: Counters) -> set[int]:
         """Cgroups with counts that belong to no workload yet."""
         found = counters.cgroups.keys() - self._by_cgroup.keys()
-        found.update(cgroup_id for cgroup_id, _ in counters.refusals)
+        found.update(key.cgroup_id for key in counters.refusals)
         return found - self._by_cgroup.keys()
 
     def count(self, counters: Counters) -> ActiveCgroups:
@@ -191,13 +198,12 @@ class Accounts:
                 all_threads += threads
                 all_processes += processes
                 all_exited += exited
-        for key, count in counters.refusals.items():
-            change = count - self._last_refusals.get(key, 0)
+        for key, refusals in counters.refusals.items():
+            change = refusals.refused - self._last_refusals.get(key, _NO_REFUSALS).refused
             if change:
-                cgroup_id, error = key
-                active_ids.append(cgroup_id)
-                account = by_cgroup[cgroup_id]
-                account.refused[error] = account.refused.get(error, 0) + change
+                active_ids.append(key.cgroup_id)
+                account = by_cgroup[key.cgroup_id]
+                account.refused[key.error] = account.refused.get(key.error, 0) + change
                 touched.add(account)
                 all_refused += change
         self._counted = Totals(all_threads, all_processes, all_exited, all_refused)
@@ -255,9 +261,7 @@ class Accounts:
 
     def close_cgroup(self, cgroup_id: int) -> Account | None:
         """A cgroup is gone; the account that it belonged to, closed too if it was the last one."""
-        refused = sum(
-            self._last_refusals.pop((cgroup_id, error)) for error in self.refusal_errors(cgroup_id)
-        )
+        refused = sum(self._last_refusals.pop(key).refused for key in self.refusal_keys(cgroup_id))
         counts = self._last_counts.pop(cgroup_id, _ZERO)
         account = self._by_cgroup.pop(cgroup_id, None)
         if account is None:
@@ -276,6 +280,6 @@ class Accounts:
         """A process whose entry was dropped: should it create again, it begins at zero."""
         self._last_processes.pop(key, None)
 
-    def refusal_errors(self, cgroup_id: int) -> list[int]:
-        """The errors with which clones were refused in a cgroup so far."""
-        return [error for owner, error in self._last_refusals if owner == cgroup_id]
+    def refusal_keys(self, cgroup_id: int) -> list[RefusalKey]:
+        """Why clones were refused in a cgroup so far."""
+        return [key for key in self._last_refusals if key.cgroup_id == cgroup_id]

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.refusal import Refusal
 
 
 class ProcessSnapshot(NamedTuple):
@@ -129,6 +130,13 @@ class StartedWorkload(NamedTuple):
     """Since the epoch."""
 
 
+class Happenings(NamedTuple):
+    """What the kernel told of at once, between two ticks."""
+
+    started: list[StartedWorkload]
+    refusals: list[Refusal]
+
+
 class Snapshot(NamedTuple):
     """One tick."""
 
@@ -138,4 +146,6 @@ class Snapshot(NamedTuple):
     workloads: tuple[WorkloadSnapshot, ...]
     """All that hold a task or were active, in no order."""
     ended: tuple[EndedWorkload, ...]
+    refusals: tuple[Refusal, ...]
+    """Counted since the last tick or before, and not told until now."""
     losses: tuple[Loss, ...]

@@ -100,6 +100,13 @@ class ProcessTable:
             record = self._file(ProcessRecord(pid, cgroup_id, 0, name, 0.0, self._sweep))
         return record
 
+    def note_found(self, pid: int, cgroup_id: int) -> None:
+        """A process that is in that cgroup now, with the threads that it has now."""
+        record = self.note(pid, cgroup_id, "")
+        if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
+            self._move(record, cgroup_id)
+        self.refresh(record)
+
     def refresh(self, record: ProcessRecord) -> bool:
         """Read its number of threads again; whether it is another. Forgotten when it is gone."""
         threads = self._threads(record.pid)
@@ -129,6 +136,14 @@ class ProcessTable:
 
     def largest(self, cgroup_ids: Iterable[int], count: int) -> list[ProcessRecord]:
         """Those with the most threads in these cgroups, named."""
+        records = self.largest_unnamed(cgroup_ids, count)
+        for record in records:
+            if not record.name:
+                self._identify(record)
+        return records
+
+    def largest_unnamed(self, cgroup_ids: Iterable[int], count: int) -> list[ProcessRecord]:
+        """The same, without looking for names that are not known yet."""
         records: list[ProcessRecord] = []
         by_cgroup = self._by_cgroup
         for cgroup_id in cgroup_ids:
@@ -137,9 +152,6 @@ class ProcessTable:
                 records += table.values()
         if len(records) > 1:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
-        for record in records:
-            if not record.name:
-                self._identify(record)
         return records
 
     def tasks(self, cgroup_id: int) -> int:
@@ -173,9 +185,12 @@ class ProcessTable:
         record.sweep = self._sweep
         self.check_name(record)
         if record.cgroup_id not in (cgroup_id, self._kernel_cgroup_id):
-            self._unfile(record)
-            record.cgroup_id = cgroup_id
-            self._file(record)
+            self._move(record, cgroup_id)
+
+    def _move(self, record: ProcessRecord, cgroup_id: int) -> None:
+        self._unfile(record)
+        record.cgroup_id = cgroup_id
+        self._file(record)
 
     def _file(self, record: ProcessRecord) -> ProcessRecord:
         self._by_pid[record.pid] = record

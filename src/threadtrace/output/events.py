@@ -12,6 +12,7 @@ import orjson
 
 from threadtrace import __version__
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.refusal import Culprit, Refusal
 from threadtrace.model.snapshot import (
     EndedWorkload,
     Loss,
@@ -24,9 +25,13 @@ from threadtrace.output.fields import (
     count_fields,
     node_fields,
     rates_fields,
+    refusal_fields,
+    victim_fields,
     workload_fields,
     workload_label,
 )
+from threadtrace.probe.records import Limit
+from threadtrace.text import clean, error_name, printable
 
 SCHEMA_VERSION = "1.0"
 
@@ -133,6 +138,19 @@ class EventWriter:
         self._rendered.pop(ended.workload.key, None)
         return line
 
+    def fork_refused(self, refusal: Refusal) -> bytes:
+        """``threadtrace.fork.refused``."""
+        is_of_node = refusal.owner is not None and refusal.limit in _NODE_LIMITS
+        return self._line(
+            "threadtrace.fork.refused",
+            refusal.time_ns,
+            _ERROR if is_of_node and not refusal.is_own_limit else _WARN,
+            describe_refusal(refusal),
+            refusal_fields(refusal),
+            refusal.victim.workload,
+            victim_fields(refusal.victim),
+        )
+
     def loss(self, time_ns: int, loss: Loss) -> bytes:
         """``threadtrace.loss``."""
         message = describe_loss(loss)
@@ -151,9 +169,11 @@ class EventWriter:
             )
         return known
 
-    def _about(self, workload: Workload | None) -> Fields:
-        """Which workload, and which node."""
+    def _about(self, workload: Workload | None, process: Fields | None = None) -> Fields:
+        """Which workload, which of its processes, and which node."""
         fields = {} if workload is None else workload_fields(workload)
+        if process:
+            fields["process"] = {**fields.get("process", {}), **process}
         if self._k8s:
             fields["k8s"] = {**fields.get("k8s", {}), **self._k8s}
         if self._host:
@@ -174,6 +194,7 @@ class EventWriter:
         message: str,
         details: Fields,
         workload: Workload | None = None,
+        process: Fields | None = None,
     ) -> bytes:
         self._sequence += 1
         envelope: Fields = {
@@ -190,12 +211,54 @@ class EventWriter:
         else:
             rendered = self._render(workload)
             details = {"workload": rendered.label, **details}
-            line = _encoded({**envelope, **rendered.fields, "threadtrace": details})
+            about = rendered.fields if process is None else self._about(workload, process)
+            line = _encoded({**envelope, **about, "threadtrace": details})
         if len(line) <= MAX_LINE_BYTES:
             return line
         if workload is not None:
             details["workload"] = workload_label(workload)
-        return _clipped_line({**envelope, **self._about(workload), "threadtrace": details})
+        about = self._about(workload, process)
+        return _clipped_line({**envelope, **about, "threadtrace": details})
+
+
+# Where the limit is the node's, everybody on it suffers.
+_NODE_LIMITS = {Limit.PID_MAX, Limit.THREADS_MAX}
+
+
+def describe_refusal(refusal: Refusal) -> str:
+    """One sentence: what refused whom, who holds it, what to change."""
+    victim = refusal.victim
+    who = victim.workload.name
+    if victim.pid:
+        who += f" (PID {victim.pid}, {clean(victim.thread_name)})"
+    parts = [f"clone by {who} refused with {error_name(refusal.error)}: {_limit_text(refusal)}"]
+    if refusal.culprits:
+        parts.append(_culprit_text(refusal.culprits[0]))
+    if refusal.suppressed:
+        parts.append(f"{refusal.suppressed:,} more since the last such event")
+    parts.append(f"change {refusal.knob}")
+    return printable("; ".join(parts))
+
+
+def _limit_text(refusal: Refusal) -> str:
+    text = refusal.limit.name.lower()
+    if refusal.limit_value is not None:
+        text += f" {refusal.limit_value:,}"
+    if refusal.owner is not None:
+        text += f" of {clean(refusal.owner)}"
+    if refusal.usage is not None:
+        text += f", {refusal.usage:,} in use"
+    return text
+
+
+def _culprit_text(culprit: Culprit) -> str:
+    text = f"{culprit.workload.name} holds {culprit.tasks:,} tasks"
+    if culprit.share_ratio is not None:
+        text += f" ({culprit.share_ratio:.0%})"
+    if culprit.process is not None and culprit.process.name:
+        process = culprit.process
+        text += f", most in {process.name} (PID {process.pid}) with {process.threads:,} threads"
+    return text
 
 
 _LOSSES = {
@@ -204,6 +267,7 @@ _LOSSES = {
     "processes_map": "creations that could not be filed under their process (the workload's count "
     "is exact)",
     "records_ring": "notices of cgroups that came or went (found again through the file system)",
+    "refusal_records": "notices of refused clones (counted, and told with the next event)",
     "kernel_programs": "runs that the kernel skipped",
     "output": "events that could not be written",
 }

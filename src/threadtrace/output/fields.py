@@ -5,17 +5,18 @@ Dotted names of the contract are nested objects; a value that is not known is le
 
 from __future__ import annotations
 
-import errno
 from typing import Any
 
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.model.snapshot import (
     NodeSnapshot,
     ProcessSnapshot,
     Totals,
     WorkloadSnapshot,
 )
-from threadtrace.text import clean
+from threadtrace.probe.records import Refused
+from threadtrace.text import clean, error_name
 
 Fields = dict[str, Any]
 
@@ -82,6 +83,55 @@ def process_fields(process: ProcessSnapshot) -> Fields:
     return fields
 
 
+def refusal_fields(refusal: Refusal) -> Fields:
+    """What ``threadtrace.fork.refused`` carries under ``threadtrace``."""
+    return known(
+        {
+            "errno": error_name(refusal.error),
+            "kind": None if refusal.refused is Refused.UNKNOWN else refusal.refused.name.lower(),
+            "limit": refusal.limit.name.lower(),
+            "limit_value": refusal.limit_value,
+            "usage_value": refusal.usage,
+            "limit_owner": None if refusal.owner is None else shown_path(refusal.owner),
+            "is_own_limit": refusal.is_own_limit,
+            "also_reached": [limit.name.lower() for limit in refusal.also_reached],
+            "knob": refusal.knob,
+            "evidence": refusal.evidence.name.lower(),
+            "culprits": [_culprit_fields(culprit) for culprit in refusal.culprits],
+            "refused_count": refusal.refused_count,
+            "suppressed_count": refusal.suppressed,
+        }
+    )
+
+
+def _culprit_fields(culprit: Culprit) -> Fields:
+    process = culprit.process
+    return known(
+        {
+            "workload": workload_label(culprit.workload),
+            "tasks_count": culprit.tasks,
+            "share_ratio": None if culprit.share_ratio is None else round(culprit.share_ratio, 4),
+            "process": None
+            if process is None
+            else {
+                "pid": process.pid,
+                "threads": process.threads,
+                "name": process.name[:_MAX_NAME_CHARACTERS],
+            },
+        }
+    )
+
+
+def victim_fields(victim: Victim) -> Fields:
+    """The process and thread that asked, after the semantic conventions."""
+    if not victim.pid:
+        return {}
+    return {
+        "pid": victim.pid,
+        "thread": {"id": victim.thread_id, "name": clean(victim.thread_name)},
+    }
+
+
 def workload_label(workload: Workload) -> Fields:
     """What it is called and what kind of thing it is, whether or not a convention names it."""
     return {
@@ -115,11 +165,6 @@ def workload_fields(workload: Workload) -> Fields:
     if workload.unit is not None:
         fields["systemd"] = {"unit": workload.unit}
     return fields
-
-
-def error_name(code: int) -> str:
-    """``EAGAIN`` for 11; the number as text where it has no name."""
-    return errno.errorcode.get(code, str(code))
 
 
 def known(values: Fields) -> Fields:

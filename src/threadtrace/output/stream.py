@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
+from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.sink import LineSink
@@ -30,9 +30,11 @@ class EventStream:
         """The agent counts."""
         self._sink.write([self._writer.started(time_ns, details)])
 
-    def on_workloads(self, started: list[StartedWorkload]) -> None:
-        """Workloads appeared."""
-        self._sink.write([self._writer.workload_started(entry) for entry in started])
+    def on_happenings(self, happened: Happenings) -> None:
+        """Workloads appeared, clones were refused."""
+        lines = [self._writer.workload_started(entry) for entry in happened.started]
+        lines += [self._writer.fork_refused(refusal) for refusal in happened.refusals]
+        self._sink.write(lines)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
@@ -45,6 +47,7 @@ class EventStream:
                 if len(lines) >= _LINES_AT_ONCE:
                     self._sink.write(lines)
                     lines = []
+        lines += [writer.fork_refused(refusal) for refusal in snapshot.refusals]
         lines += [writer.workload_ended(ended) for ended in snapshot.ended]
         losses = list(snapshot.losses)
         undelivered = self._sink.take_lost()

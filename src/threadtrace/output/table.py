@@ -24,6 +24,7 @@ def render(
     width: int,
     rows: int,
     counts_refusals: bool = True,
+    verdict: str | None = None,
 ) -> RenderableType:
     """One frame.
 
@@ -34,9 +35,12 @@ def render(
         width: of the terminal, in columns.
         rows: how many workloads fit.
         counts_refusals: False where a refusal cannot be seen, which is not none.
+        verdict: the last refusal in words.
     """
     parts: list[RenderableType] = [_head(snapshot.node, counts_refusals)]
     parts += [Text(printable(note), style="yellow") for note in notes]
+    if verdict:
+        parts.append(Text(printable(verdict), style="bold red"))
     parts.append(_table(workloads[: max(1, rows)], width))
     hidden = len(workloads) - max(1, rows)
     if hidden > 0:

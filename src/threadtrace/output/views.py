@@ -14,13 +14,15 @@ from rich.live import Live
 
 from threadtrace.errors import OutputError
 from threadtrace.model.danger import by_danger
-from threadtrace.model.snapshot import Loss, Snapshot, StartedWorkload
+from threadtrace.model.refusal import Refusal
+from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output import table
-from threadtrace.output.events import describe_loss
+from threadtrace.output.events import describe_loss, describe_refusal
 from threadtrace.output.fields import (
     Fields,
     node_fields,
     rates_fields,
+    refusal_fields,
     workload_fields,
     workload_label,
 )
@@ -28,6 +30,8 @@ from threadtrace.output.sink import LineSink, ReaderGone
 
 _PLAIN_ROWS = 1_000_000
 _WIDTH_OF_FILES = 160
+
+_KEPT_REFUSALS = 64
 
 
 class Limitations(NamedTuple):
@@ -41,11 +45,15 @@ class Limitations(NamedTuple):
 class _View:
     """A context manager that takes snapshots and, at the end, may show the last one."""
 
+    _refusals_stay_ns = 0
+    """How long a refusal is shown again with the samples that follow."""
+
     def __init__(self, limits: Limitations, is_last_only: bool) -> None:
         self._limits = limits
         self._is_last_only = is_last_only
         self._lost: dict[str, int] = {}
         self._last: Snapshot | None = None
+        self._refusals: list[Refusal] = []
 
     def __enter__(self) -> _View:
         return self
@@ -64,16 +72,21 @@ class _View:
         """What could not be written, where that is not an error at once."""
         return 0
 
-    def on_workloads(self, started: list[StartedWorkload]) -> None:
-        """Nothing to show: they come with the next snapshot."""
+    def on_happenings(self, happened: Happenings) -> None:
+        """Keep refusals for the next snapshot; new workloads are in it anyway."""
+        self._refusals += happened.refusals
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Show it, or keep it for the end."""
         for loss in snapshot.losses:
             self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.lost
+        self._refusals += snapshot.refusals
         self._last = snapshot
         if not self._is_last_only:
             self._show(snapshot)
+            since_ns = snapshot.time_ns - self._refusals_stay_ns
+            recent = [entry for entry in self._refusals if entry.time_ns > since_ns]
+            self._refusals = recent[-_KEPT_REFUSALS:]
 
     def _warnings(self) -> list[str]:
         lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
@@ -113,9 +126,14 @@ class JsonView(_View):
             for entry in by_danger(snapshot.workloads)
         ]
         losses = [{"where": where, "lost_count": count} for where, count in self._lost.items()]
+        refusals = [
+            {**workload_fields(entry.victim.workload), **refusal_fields(entry)}
+            for entry in self._refusals
+        ]
         sample = {
             "node": node_fields(snapshot.node),
             "workloads": workloads,
+            "refusals": refusals,
             "losses": losses,
             "missing": self._limits.missing,
         }
@@ -139,6 +157,7 @@ class PlainView(_View):
             self._console.width,
             _PLAIN_ROWS,
             self._limits.counts_refusals,
+            _verdict(self._refusals),
         )
         self._console.print(frame)
         self._console.file.flush()
@@ -146,6 +165,8 @@ class PlainView(_View):
 
 class LiveView(_View):
     """The whole terminal, drawn anew with each sample."""
+
+    _refusals_stay_ns = 10_000_000_000
 
     def __init__(self, limits: Limitations) -> None:
         """Needs a terminal."""
@@ -175,10 +196,17 @@ class LiveView(_View):
     def _show(self, snapshot: Snapshot) -> None:
         warnings = self._warnings()
         width, height = self._console.size
-        rows = height - table.head_lines(warnings, width)
+        verdict = _verdict(self._refusals)
+        rows = height - table.head_lines([*warnings, *([verdict] if verdict else [])], width)
         workloads, counts_refusals = by_danger(snapshot.workloads), self._limits.counts_refusals
-        frame = table.render(snapshot, workloads, warnings, width, rows, counts_refusals)
+        frame = table.render(snapshot, workloads, warnings, width, rows, counts_refusals, verdict)
         self._live.update(frame, refresh=True)
+
+
+def _verdict(refusals: Sequence[Refusal]) -> str | None:
+    """The last refusal in words; one of a limit that others suffer from before one's own."""
+    told = [refusal for refusal in refusals if not refusal.is_own_limit] or refusals
+    return describe_refusal(told[-1]) if told else None
 
 
 class _Console(Console):

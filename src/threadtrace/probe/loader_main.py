@@ -24,7 +24,12 @@ from threadtrace.errors import ThreadtraceError, UnavailableError
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
 from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
-from threadtrace.probe.offsets import UnknownLayout, offset_flags
+from threadtrace.probe.offsets import (
+    INFERRED_LIMITS,
+    OffsetFlags,
+    UnknownLayout,
+    offset_flags,
+)
 from threadtrace.probe.paths import bpf_directory
 from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, make_plan
 
@@ -34,10 +39,19 @@ _SOURCES = (
     "layout.h",
     "maps.h",
     "processes.h",
+    "verdict.h",
     "lifecycle.bpf.c",
     "refusal.bpf.c",
 )
-_MAPS = ("cgroups", "unattributed", "refusals", "processes", "node", "records")
+_MAPS = (
+    "cgroups",
+    "unattributed",
+    "refusals",
+    "processes",
+    "node",
+    "node_limits",
+    "records",
+)
 _PR_SET_PDEATHSIG = 1
 _STDOUT, _STDERR = 1, 2
 
@@ -72,13 +86,13 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     facts, mounted = _with_tracefs(gather())
     plan = make_plan(facts)
     types = _kernel_types() if facts.has_btf else None
-    flags = _compiler_flags(plan, types, options)
+    flags, untold_limits = _compiler_flags(plan, types, options)
     module = _compile(flags, plan, compiler_output)
     _lift_memory_limit()
     programs: dict[str, int] = {}
     attachments: list[int] = []
     attached: list[Hook] = []
-    missing = list(plan.missing)
+    missing = [*plan.missing, *map(_untold, untold_limits)]
     for hook in plan.hooks:
         try:
             if hook.program not in programs:
@@ -130,7 +144,7 @@ def _kernel_types() -> KernelTypes:
 
 def _compiler_flags(
     plan: HookPlan, types: KernelTypes | None, options: dict[str, Any]
-) -> list[str]:
+) -> OffsetFlags:
     flags = [
         f"-I{bpf_directory()}",
         f"-DMAX_CGROUPS={options['max_cgroups']}",
@@ -138,16 +152,17 @@ def _compiler_flags(
         f"-DPIDS_HIERARCHY_ID={options['pids_hierarchy_id']}",
     ]
     if types is None:
-        return [*flags, "-DTHREADTRACE_KERNEL_HEADERS"]
+        return OffsetFlags([*flags, "-DTHREADTRACE_KERNEL_HEADERS"], list(INFERRED_LIMITS))
     if plan.typed_arguments:
         flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
     try:
-        return flags + offset_flags(types)
+        offsets = offset_flags(types)
     except UnknownLayout as error:
         raise UnavailableError(
             f"this kernel's layout is not supported: {error}; please report kernel "
             f"{os.uname().release}"
         ) from None
+    return OffsetFlags(flags + offsets.flags, offsets.untold_limits)
 
 
 def _compile(flags: list[str], plan: HookPlan, compiler_output: int) -> Any:
@@ -234,6 +249,14 @@ def _attach(hook: Hook, program_fd: int, online_cpu: int) -> int:
         return kernel.attach_tracepoint(program_fd, hook.tracepoint_id, online_cpu)
     typed = hook.kind is HookKind.TYPED_RAW_TRACEPOINT
     return kernel.open_raw_tracepoint(program_fd, None if typed else hook.target)
+
+
+def _untold(limit: str) -> Missing:
+    return Missing(
+        f"the kernel's layout of what decides {limit}",
+        f"clones refused by {limit} are counted, but as of limit other",
+        f"please report kernel {os.uname().release}",
+    )
 
 
 def _not_attached(hook: Hook, error: OSError) -> Missing:

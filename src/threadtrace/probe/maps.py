@@ -27,6 +27,7 @@ class MapReader:
         lib.bpf_map_lookup_batch.argtypes = [ctypes.c_int, *[pointer] * 6]
         lib.bpf_map_lookup_elem.argtypes = [ctypes.c_int, pointer, pointer]
         lib.bpf_map_delete_elem.argtypes = [ctypes.c_int, pointer]
+        lib.bpf_map_update_elem.argtypes = [ctypes.c_int, pointer, pointer, ctypes.c_uint64]
         self.cpu_count: int = lib.libbpf_num_possible_cpus()
         """Possible CPUs: a per-CPU value has one element for each."""
         self._keys = ctypes.create_string_buffer(1)
@@ -98,6 +99,16 @@ class MapReader:
         if code:
             raise OSError(code, os.strerror(code))
         return buffer.raw
+
+    def update(self, fd: int, key: bytes, value: bytes) -> None:
+        """Set an entry.
+
+        Raises:
+            OSError: the map cannot be written.
+        """
+        code = self._call(self._lib.bpf_map_update_elem, fd, key, value, 0)
+        if code:
+            raise OSError(code, os.strerror(code))
 
     def delete(self, fd: int, key: bytes) -> None:
         """Remove an entry, if it is there."""

@@ -15,12 +15,16 @@ KERNEL_CGROUP_ID = 0
 
 CGROUP_KEY = struct.Struct("=Q")
 CGROUP_COUNTS = struct.Struct("=4Q")
-REFUSAL_KEY = struct.Struct("=QI4x")
-REFUSAL_COUNT = struct.Struct("=Q")
+REFUSAL_KEY = struct.Struct("=QQIHH")
+REFUSAL_COUNTS = struct.Struct("=4Q")
 PROCESS_KEY = struct.Struct("=QI4x")
 PROCESS_COUNTS = struct.Struct("=5Q16s")
 NODE_COUNTER = struct.Struct("=Q")
+NODE_LIMIT = struct.Struct("=Q")
+REFUSAL_RECORD = struct.Struct("=IIQ24sQqqIIII16s")
 _CGROUP_RECORD_HEAD = struct.Struct("=IIQQ")
+_RECORD_KIND = struct.Struct("=I")
+_CLONE_REFUSED = 4
 
 
 class NodeCounter(IntEnum):
@@ -31,10 +35,45 @@ class NodeCounter(IntEnum):
     LOST_REFUSAL_COUNTS = 2
     LOST_PROCESS_COUNTS = 3
     LOST_CGROUP_RECORDS = 4
+    LOST_REFUSAL_RECORDS = 5
+
+
+class NodeLimit(IntEnum):
+    """Indices of the ``node_limits`` map: ``enum node_limit``."""
+
+    THREADS_MAX = 0
+    PID_MAX = 1
+
+
+class Limit(IntEnum):
+    """``enum refusal_limit``: which limit refused a clone, in the kernel's order of checks."""
+
+    OTHER = 0
+    RLIMIT_NPROC = 1
+    THREADS_MAX = 2
+    NAMESPACE = 3
+    PID_MAX = 4
+    PIDS_MAX = 5
+    MEMORY = 6
+
+
+class Evidence(IntEnum):
+    """``enum refusal_evidence``: how that is known."""
+
+    INFERRED = 0
+    KERNEL_STAGE = 1
+
+
+class Refused(IntEnum):
+    """``enum refused_kind``: what would have been created."""
+
+    UNKNOWN = 0
+    THREAD = 1
+    PROCESS = 2
 
 
 class CgroupChange(IntEnum):
-    """``enum cgroup_record_kind``."""
+    """Those of ``enum record_kind`` that tell of a cgroup."""
 
     CREATED = 1
     REMOVED = 2
@@ -66,6 +105,51 @@ class ProcessCounts(NamedTuple):
     name: bytes
 
 
+class RefusalKey(NamedTuple):
+    """``struct refusal_key``."""
+
+    cgroup_id: int
+    """Of who asked."""
+    owner: int
+    """Of the limit, see ``bpf/records.h``."""
+    error: int
+    limit: int
+    """A ``Limit``."""
+    evidence: int
+    """An ``Evidence``."""
+
+
+class RefusalCounts(NamedTuple):
+    """``struct refusal_counts``; times are monotonic."""
+
+    refused: int
+    first_ns: int
+    last_ns: int
+    told_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class RefusalRecord:
+    """``struct refusal_record``: a clone was refused."""
+
+    timestamp_ns: int
+    """Monotonic."""
+    key: RefusalKey
+    count: int
+    """Refusals of that key so far."""
+    usage: int | None
+    """Of the limit, in that instant."""
+    limit_value: int | None
+    tgid: int
+    """Of who asked, in the initial PID namespace, like ``tid``."""
+    tid: int
+    refused: Refused
+    reached: frozenset[Limit]
+    """All limits that were reached in that instant."""
+    pid_namespace_level: int
+    thread_name: str
+
+
 @dataclass(frozen=True, slots=True)
 class CgroupRecord:
     """``struct cgroup_record``: a cgroup of the pids hierarchy came, went or was renamed."""
@@ -78,12 +162,41 @@ class CgroupRecord:
     """From the hierarchy's root, as a file name; "" where the kernel could not tell."""
 
 
-def decode_cgroup_record(data: bytes) -> CgroupRecord:
+def decode_record(data: bytes) -> CgroupRecord | RefusalRecord:
     """Decode one record of the ring.
 
     Raises:
         ValueError: too short, or of a kind that this version does not know.
     """
+    if len(data) < _RECORD_KIND.size:
+        raise ValueError(f"a record of {len(data)} bytes is too short")
+    if _RECORD_KIND.unpack_from(data)[0] == _CLONE_REFUSED:
+        return _decode_refusal_record(data)
+    return _decode_cgroup_record(data)
+
+
+def _decode_refusal_record(data: bytes) -> RefusalRecord:
+    if len(data) < REFUSAL_RECORD.size:
+        raise ValueError(f"a refusal record of {len(data)} bytes is too short")
+    _, tgid, time_ns, key, count, usage, limit_value, tid, refused, reached, level, name = (
+        REFUSAL_RECORD.unpack_from(data)
+    )
+    return RefusalRecord(
+        timestamp_ns=time_ns,
+        key=RefusalKey(*REFUSAL_KEY.unpack(key)),
+        count=count,
+        usage=None if usage < 0 else usage,
+        limit_value=None if limit_value < 0 else limit_value,
+        tgid=tgid,
+        tid=tid,
+        refused=Refused(refused),
+        reached=frozenset(limit for limit in Limit if reached >> limit & 1),
+        pid_namespace_level=level,
+        thread_name=decode_name(name),
+    )
+
+
+def _decode_cgroup_record(data: bytes) -> CgroupRecord:
     if len(data) < _CGROUP_RECORD_HEAD.size:
         raise ValueError(f"a cgroup record of {len(data)} bytes is too short")
     kind, size, timestamp_ns, cgroup_id = _CGROUP_RECORD_HEAD.unpack_from(data)

@@ -12,16 +12,21 @@ from threadtrace.probe.records import (
     CGROUP_COUNTS,
     CGROUP_KEY,
     NODE_COUNTER,
+    NODE_LIMIT,
     PROCESS_COUNTS,
     PROCESS_KEY,
-    REFUSAL_COUNT,
+    REFUSAL_COUNTS,
     REFUSAL_KEY,
     CgroupRecord,
     Counts,
     NodeCounter,
+    NodeLimit,
     ProcessCounts,
     ProcessKey,
-    decode_cgroup_record,
+    RefusalCounts,
+    RefusalKey,
+    RefusalRecord,
+    decode_record,
 )
 from threadtrace.probe.ring import Ring
 
@@ -38,8 +43,7 @@ class Counters:
     cgroups: dict[int, Counts]
     unattributed: Counts
     """What found the map of cgroups full."""
-    refusals: dict[tuple[int, int], int]
-    """By cgroup id and errno."""
+    refusals: dict[RefusalKey, RefusalCounts]
     processes: dict[ProcessKey, ProcessCounts]
     moves: int
     """Tasks moved between cgroups."""
@@ -53,17 +57,20 @@ class CounterSource(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable while records wait."""
 
-    def read_records(self) -> list[CgroupRecord]:
-        """Cgroups that came and went since the last call, oldest first."""
+    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
+        """Cgroups that came and went, and clones refused, since the last call, oldest first."""
 
     def read_counters(self) -> Counters:
         """All counters, cumulative."""
 
-    def forget_cgroup(self, cgroup_id: int, errors: list[int]) -> None:
+    def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         """Drop the counters of a cgroup that is gone, those of its refusals too."""
 
     def forget_process(self, key: ProcessKey) -> None:
         """Drop the counters of a process that is gone."""
+
+    def tell_limit(self, limit: NodeLimit, value: int) -> None:
+        """Let the programs know a limit of the node that the kernel hides from them."""
 
     def close(self) -> None:
         """Stop counting."""
@@ -84,9 +91,9 @@ class LiveSource:
         """See CounterSource."""
         return self._ring.fileno()
 
-    def read_records(self) -> list[CgroupRecord]:
+    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
         """See CounterSource."""
-        return [decode_cgroup_record(data) for data in self._ring.take()]
+        return [decode_record(data) for data in self._ring.take()]
 
     def read_counters(self) -> Counters:
         """See CounterSource.
@@ -100,6 +107,7 @@ class LiveSource:
             "refusals_map": node[NodeCounter.LOST_REFUSAL_COUNTS],
             "processes_map": node[NodeCounter.LOST_PROCESS_COUNTS],
             "records_ring": node[NodeCounter.LOST_CGROUP_RECORDS],
+            "refusal_records": node[NodeCounter.LOST_REFUSAL_RECORDS],
             "kernel_programs": self._missed_runs(),
         }
         return Counters(
@@ -111,15 +119,24 @@ class LiveSource:
             lost={where: count for where, count in lost.items() if count},
         )
 
-    def forget_cgroup(self, cgroup_id: int, errors: list[int]) -> None:
+    def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         """See CounterSource."""
         self._reader.delete(self._maps["cgroups"], CGROUP_KEY.pack(cgroup_id))
-        for error in errors:
-            self._reader.delete(self._maps["refusals"], REFUSAL_KEY.pack(cgroup_id, error))
+        for key in refusals:
+            self._reader.delete(self._maps["refusals"], REFUSAL_KEY.pack(*key))
 
     def forget_process(self, key: ProcessKey) -> None:
         """See CounterSource."""
         self._reader.delete(self._maps["processes"], PROCESS_KEY.pack(*key))
+
+    def tell_limit(self, limit: NodeLimit, value: int) -> None:
+        """See CounterSource.
+
+        Raises:
+            OSError: the map cannot be written.
+        """
+        key = limit.to_bytes(4, "little")
+        self._reader.update(self._maps["node_limits"], key, NODE_LIMIT.pack(value))
 
     def close(self) -> None:
         """Detach the programs."""
@@ -140,12 +157,12 @@ class LiveSource:
         columns = self._reader.per_cpu_columns(raw, _COUNT_FIELDS)
         return Counts._make(column[0] for column in columns)
 
-    def _read_refusals(self) -> dict[tuple[int, int], int]:
-        found: dict[tuple[int, int], int] = {}
-        size = REFUSAL_COUNT.size * self._reader.cpu_count
-        for keys, values in self._reader.entries(self._maps["refusals"], REFUSAL_KEY.size, size):
-            (sums,) = self._reader.per_cpu_columns(values, 1)
-            found.update(zip(REFUSAL_KEY.iter_unpack(keys), sums))
+    def _read_refusals(self) -> dict[RefusalKey, RefusalCounts]:
+        found: dict[RefusalKey, RefusalCounts] = {}
+        fd, size = self._maps["refusals"], REFUSAL_COUNTS.size
+        for keys, values in self._reader.entries(fd, REFUSAL_KEY.size, size):
+            decoded = map(RefusalCounts._make, REFUSAL_COUNTS.iter_unpack(values))
+            found.update(zip(map(RefusalKey._make, REFUSAL_KEY.iter_unpack(keys)), decoded))
         return found
 
     def _read_processes(self) -> dict[ProcessKey, ProcessCounts]:
