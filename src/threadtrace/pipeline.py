@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from threadtrace.attribution import ProcessAttribution
+from threadtrace.holders import Holders
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
 from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
 from threadtrace.model.node import node_snapshot
@@ -85,7 +86,8 @@ class Pipeline:
         self._read_limits = read_limits
         self._accounts = Accounts()
         self._attribution = ProcessAttribution(source, processes, self._accounts, max_processes)
-        self._refusals = Refusals(self._accounts, tree, processes, clock.realtime_of)
+        self._holders = Holders(self._accounts, tree, processes)
+        self._refusals = Refusals(self._accounts, tree, self._holders, clock.realtime_of)
         self._kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._kernel_base = 0
         self._swept = 0

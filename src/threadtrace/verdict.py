@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import fcntl
-import heapq
 import math
-import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
 
+from threadtrace.holders import Holders
 from threadtrace.identity.workloads import Workload, unknown
 from threadtrace.model import knobs
-from threadtrace.model.accounts import Account, Accounts
-from threadtrace.model.refusal import Culprit, LargestProcess, Refusal, Victim
+from threadtrace.model.accounts import Accounts
+from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.node.cgroups import Cgroup, CgroupTree
-from threadtrace.node.processes import ProcessRecord, ProcessTable
 from threadtrace.probe.records import (
     Evidence,
     Limit,
@@ -26,8 +22,6 @@ from threadtrace.probe.records import (
 )
 from threadtrace.text import error_name
 
-_CULPRITS = 5
-
 # Refusals told between two ticks; those of further victims are told at later ticks, with their
 # numbers. With one record a second for each victim and limit this is a node in flames.
 _TOLD_PER_INTERVAL = 64
@@ -35,17 +29,11 @@ _TOLD_PER_INTERVAL = 64
 # A storm is over, and what the kernel held back is told, when none came for so long.
 _QUIET_NS = 1_000_000_000
 
-# How often the holders of a limit are looked for, of how many limits the last look is kept, and
-# how many workloads, cgroups of each, processes in all are asked: ten milliseconds.
+# How often the holders of a limit are looked for, and of how many limits the last look is kept.
 _LOOK_SECONDS = 0.5
 _KEPT_LOOKS = 256
-_ASKED_WORKLOADS = 64
-_ASKED_CGROUPS = 8
-_ASKED_PROCESSES = 512
 
 _UID_MASK = 0xFFFFFFFF
-
-_NS_GET_PARENT = 0xB702  # include/uapi/linux/nsfs.h
 
 
 class Refusals:
@@ -58,7 +46,7 @@ class Refusals:
         self,
         accounts: Accounts,
         tree: CgroupTree,
-        processes: ProcessTable,
+        holders: Holders,
         realtime_of: Callable[[int], int],
     ) -> None:
         """Explain from what these know.
@@ -66,12 +54,12 @@ class Refusals:
         Args:
             accounts: workloads and what they hold.
             tree: cgroups by id.
-            processes: all of the node.
+            holders: who holds a limit.
             realtime_of: nanoseconds since the epoch of a monotonic time.
         """
         self._accounts = accounts
         self._tree = tree
-        self._processes = processes
+        self._holders = holders
         self._realtime_of = realtime_of
         self._told: dict[RefusalKey, Refusal] = {}
         self._room = _TOLD_PER_INTERVAL
@@ -196,69 +184,14 @@ class Refusals:
         self, key: RefusalKey, owner: Cgroup | None, level: int, usage: int | None
     ) -> tuple[Culprit, ...]:
         if key.limit == Limit.PIDS_MAX:
-            return self._holders(usage, owner) if owner is not None else ()
+            return self._holders.below(owner, usage) if owner is not None else ()
         if key.limit == Limit.THREADS_MAX or (key.limit == Limit.PID_MAX and level == 0):
-            return self._holders(usage, self._tree.root)
+            return self._holders.below(self._tree.root, usage)
         if key.limit == Limit.PID_MAX:
-            return self._holders_among(usage, lambda pid: key.owner in _pid_namespaces(pid))
+            return self._holders.in_pid_namespace(key.owner, usage)
         if key.limit == Limit.RLIMIT_NPROC:
-            uid = key.owner & _UID_MASK
-            return self._holders_among(usage, lambda pid: _real_uid(pid) == uid)
+            return self._holders.of_user(key.owner & _UID_MASK, usage)
         return ()
-
-    def _holders(self, usage: int | None, below: Cgroup) -> tuple[Culprit, ...]:
-        """Workloads by the tasks that they hold below a cgroup."""
-        culprits = []
-        for account in self._largest(_CULPRITS, below):
-            self._find_processes(account)
-            culprits.append(self._culprit(account, account.tasks, usage))
-        return tuple(culprits)
-
-    def _holders_among(
-        self, usage: int | None, counts: Callable[[int], bool]
-    ) -> tuple[Culprit, ...]:
-        """Workloads by the threads of those of their processes that count.
-
-        The largest processes of the largest workloads are asked. Where there are more, those of
-        the same workload that were not asked count in the proportion of those that were.
-        """
-        held: list[tuple[int, Account]] = []
-        asks = _ASKED_PROCESSES
-        for account in self._largest(_ASKED_WORKLOADS, self._tree.root):
-            self._find_processes(account)
-            records = self._processes.largest_unnamed(account.cgroup_ids, asks)
-            counting = sum(record.threads for record in records if counts(record.pid))
-            if counting and len(records) == asks:
-                asked = sum(record.threads for record in records)
-                counting = max(counting, account.tasks * counting // asked)
-            if counting:
-                held.append((counting, account))
-            asks -= len(records)
-            if asks <= 0:
-                break
-        held.sort(key=lambda entry: -entry[0])
-        return tuple(self._culprit(account, tasks, usage) for tasks, account in held[:_CULPRITS])
-
-    def _largest(self, count: int, below: Cgroup) -> list[Account]:
-        accounts = [
-            account
-            for account in self._accounts
-            if account.tasks > 0 and _is_below(account.top, below)
-        ]
-        return heapq.nlargest(count, accounts, key=lambda account: account.tasks)
-
-    def _find_processes(self, account: Account) -> None:
-        """Who is in it now: a young process may not have been found by the passes through /proc."""
-        for cgroup_id in islice(account.cgroup_ids, _ASKED_CGROUPS):
-            cgroup = self._tree.find(cgroup_id)
-            if cgroup is not None:
-                for pid in self._tree.processes_in(cgroup):
-                    self._processes.note_found(pid, cgroup_id)
-
-    def _culprit(self, account: Account, tasks: int, usage: int | None) -> Culprit:
-        records = self._processes.largest(account.cgroup_ids, 1)
-        process = _as_process(records[0]) if records else None
-        return Culprit(account.workload, tasks, _share(tasks, usage), process)
 
 
 def _owner_and_knob(key: RefusalKey, owner: Cgroup | None, level: int) -> tuple[str | None, str]:
@@ -276,52 +209,3 @@ def _owner_and_knob(key: RefusalKey, owner: Cgroup | None, level: int) -> tuple[
     if limit is Limit.THREADS_MAX:
         return "node", knobs.knob_of_node(limit)
     return None, knobs.knob_of_other(limit, error_name(key.error))
-
-
-def _is_below(cgroup: Cgroup | None, owner: Cgroup) -> bool:
-    while cgroup is not None:
-        if cgroup is owner:
-            return True
-        cgroup = cgroup.parent
-    return False
-
-
-def _share(tasks: int, usage: int | None) -> float | None:
-    return min(1.0, tasks / usage) if usage else None
-
-
-def _as_process(record: ProcessRecord) -> LargestProcess:
-    return LargestProcess(record.pid, record.name, record.threads)
-
-
-def _real_uid(pid: int) -> int | None:
-    """RLIMIT_NPROC counts by the real user; the owner of /proc/PID is the effective one."""
-    try:
-        with open(f"/proc/{pid}/status", "rb", buffering=0) as file:
-            _, found, rest = file.read(4096).partition(b"\nUid:")
-    except OSError:
-        return None
-    return int(rest.split(None, 1)[0]) if found else None
-
-
-def _pid_namespaces(pid: int) -> set[int]:
-    """Inode numbers of the PID namespace of a process and of those around it."""
-    found: set[int] = set()
-    try:
-        fd = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
-        return found
-    while True:
-        found.add(os.fstat(fd).st_ino)
-        parent = _parent_namespace(fd)
-        os.close(fd)
-        if parent is None:
-            return found
-        fd = parent
-
-
-def _parent_namespace(fd: int) -> int | None:
-    try:
-        return fcntl.ioctl(fd, _NS_GET_PARENT)
-    except OSError:
-        return None
