@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import resource
@@ -15,8 +16,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Protocol
 
+from threadtrace.answering import AnswerSocket
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory
+from threadtrace.log import warn
+from threadtrace.model.diagnosis import Diagnosis
 from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import (
@@ -34,7 +38,7 @@ from threadtrace.probe.loader import (
     LoaderOptions,
 )
 from threadtrace.probe.records import KERNEL_CGROUP_ID
-from threadtrace.probe.source import LiveSource
+from threadtrace.probe.source import BlindSource, LiveSource
 
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
 _RESERVED_DESCRIPTORS = 256
@@ -56,6 +60,10 @@ class AgentOptions:
     max_cgroups: int = DEFAULT_MAX_CGROUPS
     host_root: Path = Path("/")
     """Where the node's root directory is mounted: the runtimes' files are read below it."""
+    socket: Path | None = None
+    """Where to answer ``threadtrace why``; None: nowhere."""
+    render_answer: Callable[[Diagnosis, list[dict[str, str]]], dict[str, Any]] | None = None
+    """Makes the answer out of a diagnosis and of what is missing here."""
 
 
 class Agent:
@@ -69,6 +77,7 @@ class Agent:
         self.pipeline = pipeline
         self.loaded = loaded
         self.hierarchy = mode
+        self.answers: AnswerSocket | None = None
 
     @property
     def counts_refusals(self) -> bool:
@@ -120,9 +129,49 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
         directory = Directory(RuntimeFiles(options.host_root))
         read_limits = node_limits_reader(loaded)
         pipeline = Pipeline(source, tree, processes, directory, Clock(), read_limits)
-        yield Agent(source, pipeline, loaded, hierarchy)
+        agent = Agent(source, pipeline, loaded, hierarchy)
+        with _answering(options, agent) as agent.answers:
+            yield agent
     finally:
         source.close()
+        tree.close()
+
+
+@contextmanager
+def _answering(options: AgentOptions, agent: Agent) -> Iterator[AnswerSocket | None]:
+    """Where another agent answers there already, or no socket can be made, this one does not."""
+    path, render = options.socket, options.render_answer
+    answers = None
+    if path is not None and render is not None:
+        try:
+            answers = AnswerSocket(
+                path, lambda: render(agent.pipeline.diagnose(), agent.details()["missing"])
+            )
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                warn(f"no socket for threadtrace why: {path}: {error.strerror}; try --socket")
+    try:
+        yield answers
+    finally:
+        if answers is not None:
+            answers.close()
+
+
+@contextmanager
+def start_pipeline_without_programs(options: AgentOptions) -> Iterator[Pipeline]:
+    """What /proc and cgroup files tell, where no program can be attached.
+
+    Raises:
+        ThreadtraceError: not even the pids controller is there.
+    """
+    hierarchy = find_pids_hierarchy()
+    tree = CgroupTree(hierarchy)
+    try:
+        processes = ProcessTable(hierarchy.version, tree.id_of_path, KERNEL_CGROUP_ID)
+        processes.sweep(_BASELINE_SWEEP_SECONDS)
+        directory = Directory(RuntimeFiles(options.host_root))
+        yield Pipeline(BlindSource(), tree, processes, directory, Clock())
+    finally:
         tree.close()
 
 
@@ -213,6 +262,8 @@ def run(
     poller = select.poll()
     poller.register(agent.source.fileno(), select.POLLIN)
     poller.register(stop.fileno(), select.POLLIN)
+    if agent.answers is not None:
+        poller.register(agent.answers.fileno(), select.POLLIN)
     now = collected = clock()
     end = None if duration_seconds is None else now + duration_seconds
     due = now
@@ -226,6 +277,8 @@ def run(
         wake = due if end is None else min(due, end)
         poller.poll(max(0.0, wake - clock()) * 1000)
         output.on_happenings(agent.pipeline.handle_records())
+        if agent.answers is not None:
+            agent.answers.serve()
         now = clock()
     _tick(agent, output)
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from threadtrace.attribution import ProcessAttribution
+from threadtrace.diagnosing import nearest_limit, order
 from threadtrace.holders import Holders
 from threadtrace.identity.workloads import KERNEL, Directory, Workload, identify, unknown
 from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
+from threadtrace.model.diagnosis import Diagnosis, state_of
 from threadtrace.model.node import node_snapshot
 from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import (
@@ -161,6 +163,20 @@ class Pipeline:
         self._accounts.end_baseline()
         self._is_baseline = False
         return snapshot
+
+    def diagnose(self) -> Diagnosis:
+        """Whether this node can fork, and who is in the way, now.
+
+        Raises:
+            OSError: the maps cannot be read.
+        """
+        self._look_again()
+        node = node_snapshot(self._read_limits(), Totals(), 0.0)
+        refusals = self._source.read_counters().refusals
+        causes = order(self._refusals.causes(refusals, self._clock.monotonic_ns()))
+        nearest = nearest_limit(node, self._tree, self._holders)
+        state = state_of(causes, nearest)
+        return Diagnosis(self._clock.realtime_ns(), state, node, causes, nearest)
 
     # Refused clones
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from threadtrace.holders import Holders
 from threadtrace.identity.workloads import Workload, unknown
 from threadtrace.model import knobs
 from threadtrace.model.accounts import Accounts
+from threadtrace.model.diagnosis import Cause, VictimCount
 from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.node.cgroups import Cgroup, CgroupTree
 from threadtrace.probe.records import (
@@ -28,6 +29,10 @@ _TOLD_PER_INTERVAL = 64
 
 # A storm is over, and what the kernel held back is told, when none came for so long.
 _QUIET_NS = 1_000_000_000
+
+# How long after the last refusal the limit is still said to refuse: a probe that is refused comes
+# again after its period, by default ten seconds.
+_NOW_NS = 15_000_000_000
 
 # How often the holders of a limit are looked for, and of how many limits the last look is kept.
 _LOOK_SECONDS = 0.5
@@ -74,7 +79,7 @@ class Refusals:
             self._workload_of(record.key.cgroup_id), record.tgid, record.tid, record.thread_name
         )
         reached = tuple(sorted(record.reached - {record.key.limit}))
-        return self._refusal(
+        refusal = self._told[record.key] = self._refusal(
             record.key,
             record.timestamp_ns,
             record.count,
@@ -83,6 +88,7 @@ class Refusals:
             record.refused,
             reached,
         )
+        return refusal
 
     def held_back(self, counts: dict[RefusalKey, RefusalCounts], now_ns: int) -> Iterator[Refusal]:
         """Those that were counted but not told, once their storm is over.
@@ -100,7 +106,36 @@ class Refusals:
             if self._room <= 0:
                 return
             self._room -= 1
-            yield self._told_late(key, counted, told)
+            late = self._told[key] = self._told_late(key, counted, told)
+            yield late
+
+    def causes(self, counts: Mapping[RefusalKey, RefusalCounts], now_ns: int) -> list[Cause]:
+        """All refusals so far by limit and owner, victims together.
+
+        Args:
+            counts: of all refusals so far.
+            now_ns: monotonic, like the times of ``counts``.
+        """
+        groups: dict[tuple[int, int, int], list[RefusalKey]] = {}
+        for key in counts:
+            groups.setdefault((key.limit, key.owner, key.error), []).append(key)
+        found = []
+        for keys in groups.values():
+            last = max(keys, key=lambda key: counts[key].last_ns)
+            told = self._told.get(last) or self._told_late(last, counts[last], None)
+            victims = [self._victim_count(key, counts[key]) for key in keys]
+            victims.sort(key=lambda victim: -victim.refused)
+            is_now = now_ns - counts[last].last_ns <= _NOW_NS
+            found.append(Cause(told, tuple(victims), is_now))
+        return found
+
+    def _victim_count(self, key: RefusalKey, counted: RefusalCounts) -> VictimCount:
+        return VictimCount(
+            self._workload_of(key.cgroup_id),
+            counted.refused,
+            self._realtime_of(counted.first_ns),
+            self._realtime_of(counted.last_ns),
+        )
 
     def forget(self, keys: Iterable[RefusalKey]) -> None:
         """Victims that are gone."""
@@ -123,7 +158,7 @@ class Refusals:
         suppressed = max(0, count - (told.refused_count if told else 0) - 1)
         owner_cgroup = self._tree.find(key.owner) if limit is Limit.PIDS_MAX else None
         owner, knob = _owner_and_knob(key, owner_cgroup, level)
-        refusal = self._told[key] = Refusal(
+        return Refusal(
             time_ns=self._realtime_of(time_ns),
             victim=victim,
             error=key.error,
@@ -140,7 +175,6 @@ class Refusals:
             refused_count=count,
             suppressed=suppressed,
         )
-        return refusal
 
     def _told_late(self, key: RefusalKey, counted: RefusalCounts, told: Refusal | None) -> Refusal:
         """The last of a storm, as the one before it was told: nobody looked in its instant."""
@@ -150,12 +184,11 @@ class Refusals:
             return self._refusal(
                 key, counted.last_ns, counted.refused, victim, readings, refused, ()
             )
-        late = self._told[key] = told._replace(
+        return told._replace(
             time_ns=self._realtime_of(counted.last_ns),
             refused_count=counted.refused,
             suppressed=counted.refused - told.refused_count - 1,
         )
-        return late
 
     def _workload_of(self, cgroup_id: int) -> Workload:
         account = self._accounts.account_of_cgroup(cgroup_id)

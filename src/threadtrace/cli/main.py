@@ -13,6 +13,7 @@ from threadtrace import __version__
 from threadtrace.cli.doctor import doctor
 from threadtrace.cli.stream import stream
 from threadtrace.cli.top import top
+from threadtrace.cli.why import why
 from threadtrace.errors import ThreadtraceError
 from threadtrace.log import warn
 from threadtrace.output.sink import FULL_ERRORS, ReaderGone
@@ -43,6 +44,7 @@ def cli() -> None:
 
 cli.add_command(stream)
 cli.add_command(top)
+cli.add_command(why)
 cli.add_command(doctor)
 
 

@@ -58,8 +58,20 @@ host_root_option = click.option(
 )
 
 
+socket_option = click.option(
+    "--socket",
+    metavar="PATH",
+    type=click.Path(path_type=Path),
+    default="/run/threadtrace.sock",
+    show_default=True,
+    envvar="THREADTRACE_SOCKET",
+    show_envvar=True,
+    help="Where a running agent answers `threadtrace why`.",
+)
+
+
 def counting_options(command: Any) -> Any:
     """The options of every command that counts."""
-    for option in (host_root_option, max_cgroups_option, interval_option):
+    for option in (socket_option, host_root_option, max_cgroups_option, interval_option):
         command = option(command)
     return command

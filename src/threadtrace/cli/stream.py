@@ -32,6 +32,7 @@ def stream(
     interval_seconds: float,
     max_cgroups: int,
     host_root: Path,
+    socket: Path,
     duration_seconds: float | None,
     output: str,
     include_idle: bool,
@@ -47,6 +48,7 @@ def stream(
     from threadtrace.output.events import EventWriter
     from threadtrace.output.sink import LineSink
     from threadtrace.output.stream import EventStream
+    from threadtrace.output.why import agents_answer
 
     if not output:
         raise click.BadParameter("must be - or the name of a file", param_hint="--output")
@@ -56,7 +58,8 @@ def stream(
         )
     stop = StopSignal()
     sink = LineSink.open(output, stop.is_set)
-    with start_agent(AgentOptions(max_cgroups, host_root)) as agent, stop:
+    options = AgentOptions(max_cgroups, host_root, socket, agents_answer)
+    with start_agent(options) as agent, stop:
         events = EventStream(EventWriter(), sink, include_idle)
         events.on_start(time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds})
         run(agent, events, stop, interval_seconds, duration_seconds)

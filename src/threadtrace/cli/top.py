@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 @click.option("--once", is_flag=True, help="Measure one interval, print it, end.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample, for scripts.")
 def top(
-    interval_seconds: float, max_cgroups: int, host_root: Path, once: bool, as_json: bool
+    interval_seconds: float,
+    max_cgroups: int,
+    host_root: Path,
+    socket: Path,
+    once: bool,
+    as_json: bool,
 ) -> int:
     """Show which workloads hold and create threads, the most dangerous first.
 
@@ -30,9 +35,11 @@ def top(
     from threadtrace.agent import AgentOptions, StopSignal, run, start_agent
     from threadtrace.errors import OutputError
     from threadtrace.output.views import Limitations
+    from threadtrace.output.why import agents_answer
 
     stop = StopSignal()
-    with start_agent(AgentOptions(max_cgroups, host_root)) as agent, stop:
+    options = AgentOptions(max_cgroups, host_root, None if once else socket, agents_answer)
+    with start_agent(options) as agent, stop:
         limits = Limitations(agent.details()["missing"], agent.counts_refusals)
         duration = interval_seconds if once else None
         with _view(limits, once, as_json, stop.is_set) as view:

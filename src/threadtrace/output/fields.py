@@ -97,14 +97,15 @@ def refusal_fields(refusal: Refusal) -> Fields:
             "also_reached": [limit.name.lower() for limit in refusal.also_reached],
             "knob": refusal.knob,
             "evidence": refusal.evidence.name.lower(),
-            "culprits": [_culprit_fields(culprit) for culprit in refusal.culprits],
+            "culprits": [culprit_fields(culprit) for culprit in refusal.culprits],
             "refused_count": refusal.refused_count,
             "suppressed_count": refusal.suppressed,
         }
     )
 
 
-def _culprit_fields(culprit: Culprit) -> Fields:
+def culprit_fields(culprit: Culprit) -> Fields:
+    """A workload that holds much of a limit."""
     process = culprit.process
     return known(
         {

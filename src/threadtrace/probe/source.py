@@ -76,6 +76,37 @@ class CounterSource(Protocol):
         """Stop counting."""
 
 
+_NO_COUNTS = Counts(0, 0, 0, 0)
+
+
+class BlindSource:
+    """Counts nothing: where no program can be attached, /proc and cgroup files still tell much."""
+
+    def fileno(self) -> int:
+        """None that could be waited for."""
+        return -1
+
+    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
+        """None."""
+        return []
+
+    def read_counters(self) -> Counters:
+        """Nothing was seen."""
+        return Counters({}, _NO_COUNTS, {}, {}, 0, {})
+
+    def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
+        """Nothing is kept."""
+
+    def forget_process(self, key: ProcessKey) -> None:
+        """Nothing is kept."""
+
+    def tell_limit(self, limit: NodeLimit, value: int) -> None:
+        """Nobody listens."""
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
 class LiveSource:
     """The programs that the loader attached."""
 

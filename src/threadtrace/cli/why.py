@@ -1,0 +1,126 @@
+"""``threadtrace why``: one answer."""
+
+from __future__ import annotations
+
+import select
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from threadtrace.cli.options import (
+    Seconds,
+    host_root_option,
+    max_cgroups_option,
+    socket_option,
+)
+
+if TYPE_CHECKING:
+    from threadtrace.agent import AgentOptions, StopSignal
+    from threadtrace.pipeline import Pipeline
+
+_EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, "unknown": 3}
+
+# How long programs that are attached for this one answer look: the whole takes less than a second.
+_LOOK_SECONDS = 0.3
+
+
+@click.command()
+@max_cgroups_option
+@host_root_option
+@socket_option
+@click.option("--json", "as_json", is_flag=True, help="One JSON object an answer, for scripts.")
+@click.option(
+    "--watch",
+    "watch_seconds",
+    metavar="SECONDS",
+    type=Seconds(min=0.1, max=86400),
+    help="Answer again each time so many seconds have passed, until Ctrl-C.",
+)
+def why(
+    max_cgroups: int,
+    host_root: Path,
+    socket: Path,
+    as_json: bool,
+    watch_seconds: float | None,
+) -> int:
+    """Tell whether this node can fork, and if not: which limit, who holds it, what to change.
+
+    Asks the agent (stream or top) that runs on this node, which knows what was refused before.
+    Where none runs, looks for itself: with kernel programs, or with /proc and cgroup files alone.
+
+    Exit code 0 healthy, 1 under pressure, 2 forks are refused, 3 could not tell.
+    """
+    from threadtrace.agent import AgentOptions, StopSignal
+
+    options = AgentOptions(max_cgroups, host_root)
+    stop = StopSignal()
+    with stop:
+        while True:
+            answer = _answer(options, socket)
+            _show(answer, as_json)
+            if watch_seconds is None or _waited(stop, watch_seconds):
+                break
+    return stop.exit_code or _EXIT_CODES[answer["state"]]
+
+
+def _answer(options: AgentOptions, socket: Path) -> dict[str, Any]:
+    from threadtrace.agent import start_agent
+    from threadtrace.answering import ask
+    from threadtrace.errors import ThreadtraceError, UsageError
+    from threadtrace.output.why import Seen, why_fields
+
+    answer = ask(socket)
+    if answer is not None:
+        return answer
+    try:
+        with start_agent(options) as agent:
+            _look(agent.pipeline, agent.source.fileno())
+            seen = Seen("programs", agent.details()["missing"])
+            return why_fields(agent.pipeline.diagnose(), seen)
+    except UsageError:
+        raise
+    except ThreadtraceError as error:
+        return _answer_without_programs(options, error)
+
+
+def _answer_without_programs(options: AgentOptions, error: Exception) -> dict[str, Any]:
+    from threadtrace.agent import start_pipeline_without_programs
+    from threadtrace.output.why import Seen, why_fields
+
+    wrong, _, remedy = str(error).partition(": ")
+    missing = {
+        "what": f"kernel programs ({wrong})",
+        "effect": "refusals, RLIMIT_NPROC and nested PID namespaces are out of sight",
+        "remedy": remedy or "threadtrace doctor",
+    }
+    with start_pipeline_without_programs(options) as pipeline:
+        _look(pipeline, None)
+        return why_fields(pipeline.diagnose(), Seen("files", [missing]))
+
+
+def _look(pipeline: Pipeline, fd: int | None) -> None:
+    """Two ticks, so that growth and refusals show."""
+    pipeline.tick()
+    poller = select.poll()
+    if fd is not None:
+        poller.register(fd, select.POLLIN)
+    poller.poll(_LOOK_SECONDS * 1000)
+    pipeline.handle_records()
+    pipeline.tick()
+
+
+def _show(answer: dict[str, Any], as_json: bool) -> None:
+    import orjson
+
+    from threadtrace.output.why import as_text
+
+    click.echo(orjson.dumps(answer).decode() if as_json else as_text(answer))
+
+
+def _waited(stop: StopSignal, seconds: float) -> bool:
+    """Wait for the next answer; whether to end instead."""
+    poller = select.poll()
+    poller.register(stop.fileno(), select.POLLIN)
+    poller.poll(seconds * 1000)
+    return stop.is_set()
