@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import births, footprint, loops, machine, memory, peers, start, storm, ticks
+from bench import births, footprint, loops, machine, memory, peers, start, storm, ticks, verdicts
 from bench.figures import Result
 from bench.report import as_text, write_document
 
@@ -59,6 +59,7 @@ def _benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Result]]:
         "loops": lambda: loops.measure(quick),
         "storm": lambda: storm.measure(quick),
         "ticks": lambda: ticks.measure(quick),
+        "verdicts": lambda: verdicts.measure(quick),
         "footprint": lambda: footprint.measure(quick),
         "peers": lambda: peers.measure(quick),
     }

@@ -1,7 +1,8 @@
 """The agent's processor time while both cores fork as fast as they can.
 
 User and system time of the agent's process (/proc/PID/stat), as a share of one core, over the
-storm; beside it bpftrace counting in the kernel, and printing each event.
+storm; beside it bpftrace counting in the kernel, and printing each event. Then the same while all
+that is asked for is refused by pids.max.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from bench.figures import Result, Row
 from bench.processes import cpu_seconds
 from bench.workloads import run, workload
 
-_TARGET_SHARE = 0.02
+_TARGET_SHARE, _TARGET_REFUSED_SHARE = 0.02, 0.03
+_REFUSED_SECONDS = 60
 _MAX_TASKS = 64
 _MAX_PROCESSES = 1_000_000
 
@@ -40,7 +42,24 @@ def measure(quick: bool = False) -> Result:
         share <= _TARGET_SHARE,
         ", ".join(peers),
     )
-    return Result("storm", __doc__ or "", (row,))
+    return Result("storm", __doc__ or "", (row, _refusals(quick)))
+
+
+def _refusals(quick: bool) -> Row:
+    workers = os.cpu_count() or 1
+    count = 200_000 if quick else 2_000_000
+    command = [workload("refused"), str(workers), str(count), "cgroup", "fast"]
+    with own_cgroup(1 + workers) as top, agent() as running:
+        start, used = time.monotonic(), cpu_seconds(running.pid)
+        refused = int(run(top, command, timeout=_REFUSED_SECONDS).split()[0])
+        elapsed = time.monotonic() - start
+        share = (cpu_seconds(running.pid) - used) / elapsed
+    return Row(
+        f"agent's processor time in a storm of {refused / elapsed:,.0f} refusals/s",
+        f"{share:.1%} of a core",
+        f"{_TARGET_REFUSED_SHARE:.0%}",
+        share <= _TARGET_REFUSED_SHARE,
+    )
 
 
 def _storm(

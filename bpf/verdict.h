@@ -164,15 +164,17 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 	outermost.room = room_of(outermost.usage, outermost.limit_value);
 	if (outermost.limit_value)
 		consider(verdict, LIMIT_THREADS_MAX, &outermost);
-	if (found.room)
-		return;
-	verdict->reached |= 1U << LIMIT_PID_MAX;
-	if (verdict->is_certain)
-		return;
 	namespace = (void *)found.owner;
 	found.limit_value += RESERVED_PIDS;
 	found.owner = inode_of_pid_namespace(namespace);
 	found.level = PEEK(u32, namespace, PID_NAMESPACE_LEVEL);
+	if (found.room) { /* a task may have left since */
+		consider(verdict, LIMIT_PID_MAX, &found);
+		return;
+	}
+	verdict->reached |= 1U << LIMIT_PID_MAX;
+	if (verdict->is_certain)
+		return;
 	found.room = 1; /* only what is surely reached takes its place */
 	verdict->reading = found;
 	verdict->limit = LIMIT_PID_MAX;
