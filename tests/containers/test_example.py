@@ -41,6 +41,6 @@ def test_leaky_container_in_a_terminal(host: None, tmp_path: Path) -> None:
         stream.wait_for(
             lambda event: (
                 name_of(event) == "threadtrace.workload.ended"
-                and event["container"]["id"].startswith(container_id)
+                and event.get("container", {}).get("id", "").startswith(container_id)
             )
         )
