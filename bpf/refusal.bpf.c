@@ -106,7 +106,8 @@ static __always_inline u64 first_argument(void)
 /* The fields of every syscalls:sys_exit_* tracepoint (struct syscall_trace_exit). */
 struct system_call_exit {
 	u64 common;
-	u64 number;
+	u32 number;
+	u32 padding; /* of any content */
 	long result;
 };
 
@@ -116,7 +117,7 @@ struct system_call_exit {
 #define NUMBER_VFORK 58
 #define NUMBER_CLONE3 435
 
-static __always_inline u32 kind_of_call(u64 number)
+static __always_inline u32 kind_of_call(u32 number)
 {
 	u64 clone_flags;
 

@@ -61,7 +61,7 @@ host_root_option = click.option(
 socket_option = click.option(
     "--socket",
     metavar="PATH",
-    type=click.Path(path_type=Path),
+    type=click.Path(path_type=Path, readable=False),
     default="/run/threadtrace.sock",
     show_default=True,
     envvar="THREADTRACE_SOCKET",
