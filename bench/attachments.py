@@ -32,7 +32,7 @@ class Attachments:
         number = hook["tracepoint_id"]
         if isinstance(number, int):
             return kernel.attach_tracepoint(fd, number, self._loaded.facts["online_cpu"])
-        is_typed = hook["kind"] == "typed_raw_tracepoint"
+        is_typed = hook["kind"] in ("typed_raw_tracepoint", "fexit")
         return kernel.open_raw_tracepoint(fd, None if is_typed else str(hook["target"]))
 
 

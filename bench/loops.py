@@ -27,7 +27,9 @@ _COUNTS = {"threads": 2_000, "processes": 300, "calls": 500_000}
 _TARGET_RATIO = 1.02
 _BIRTHS = "on_task_newtask"
 _BIRTHS_AND_EXITS = frozenset({_BIRTHS, "on_sched_process_exit"})
-_REFUSALS = frozenset({"on_clone_exit"})
+_REFUSALS = frozenset(
+    {"on_clone_exit", "on_copy_process_exit", "on_alloc_pid_exit", "on_cgroup_can_fork_exit"}
+)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,12 @@ BPF_TABLE("percpu_array", u32, struct cgroup_counts, unattributed, 1);
  * counted as NODE_LOST_REFUSAL_COUNTS. */
 BPF_TABLE("hash", struct refusal_key, struct refusal_counts, refusals, MAX_CGROUPS);
 
+#ifdef THREADTRACE_SEES_STAGES
+/* Which stage (enum refusal_limit) has just refused the clone that a thread is in, by its id, until
+ * copy_process returns. Full: that clone counts as refused before these stages. */
+BPF_TABLE("hash", u64, u32, refusing_stages, 1024);
+#endif
+
 /* enum node_limit; 0 where the agent has not told yet. */
 BPF_TABLE("array", u32, u64, node_limits, NODE_LIMITS);
 

@@ -54,12 +54,13 @@ static __always_inline struct refusal_counts *refusal_counts_of(struct refusal_k
 	return counts;
 }
 
-/* kind: enum refused_kind. */
-static __always_inline int refused(long result, u32 kind)
+/* kind: enum refused_kind. possible: bit 1 << limit for each limit that may have refused, 0 where
+ * the stage was not seen. */
+static __always_inline int refused(long result, u32 kind, u32 possible)
 {
 	void *task = (void *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_ns();
-	struct verdict verdict = {};
+	struct verdict verdict = {.possible = possible};
 	struct refusal_key key = {};
 	struct refusal_counts *counts;
 	struct process_counts *process;
@@ -69,6 +70,7 @@ static __always_inline int refused(long result, u32 kind)
 	key.owner = verdict.reading.owner;
 	key.error = -result;
 	key.limit = verdict.limit;
+	key.evidence = possible ? EVIDENCE_KERNEL_STAGE : EVIDENCE_INFERRED;
 	counts = refusal_counts_of(&key, now);
 	if (counts) {
 		lock_xadd(&counts->refused, 1);
@@ -139,5 +141,61 @@ int on_clone_exit(struct system_call_exit *ctx)
 {
 	if (!is_refusal(ctx->result))
 		return 0;
-	return refused(ctx->result, kind_of_call(ctx->number));
+	return refused(ctx->result, kind_of_call(ctx->number), 0);
 }
+
+#ifdef THREADTRACE_SEES_STAGES
+/* What an fexit program gets: the function's arguments, and then what it returns. */
+struct function_exit {
+	u64 argument[6];
+};
+
+#define FIRST_ERROR_POINTER ((u64) - 4095) /* include/linux/err.h */
+
+static __always_inline int stage_refused(u32 limit)
+{
+	u64 id = bpf_get_current_pid_tgid();
+
+	refusing_stages.update(&id, &limit);
+	return 0;
+}
+
+/* struct pid *alloc_pid(...) */
+int on_alloc_pid_exit(struct function_exit *ctx)
+{
+	if (ctx->argument[ALLOC_PID_PARAMETERS] < FIRST_ERROR_POINTER)
+		return 0;
+	return stage_refused(LIMIT_PID_MAX);
+}
+
+/* int cgroup_can_fork(struct task_struct *child, struct kernel_clone_args *arguments) */
+int on_cgroup_can_fork_exit(struct function_exit *ctx)
+{
+	if (!(int)ctx->argument[2])
+		return 0;
+	return stage_refused(LIMIT_PIDS_MAX);
+}
+
+/* struct task_struct *copy_process(struct pid *pid, int trace, int node,
+ *                                  struct kernel_clone_args *arguments)
+ * Every clone passes through it: system calls, workers of io_uring and vhost, kernel threads. */
+int on_copy_process_exit(struct function_exit *ctx)
+{
+	u64 id = bpf_get_current_pid_tgid(), clone_flags;
+	u32 possible = 1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX;
+	u32 *stage;
+
+	if (ctx->argument[4] < FIRST_ERROR_POINTER)
+		return 0;
+	stage = refusing_stages.lookup(&id);
+	if (stage) {
+		possible = 1U << (*stage & 7);
+		refusing_stages.delete(&id);
+	}
+	if (!is_refusal(ctx->argument[4]))
+		return 0;
+	clone_flags = PEEK(u64, ctx->argument[3], CLONE_ARGUMENTS_FLAGS);
+	return refused(ctx->argument[4],
+	               clone_flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS, possible);
+}
+#endif

@@ -31,6 +31,7 @@ struct verdict {
 	struct reading reading;
 	u32 limit;
 	u32 reached;
+	u32 possible; /* bit 1 << limit for each that may have refused; 0: all */
 	bool is_certain;
 };
 
@@ -71,10 +72,15 @@ static __always_inline void nearer(struct reading *found, u64 owner, s64 usage, 
 
 static __always_inline void consider(struct verdict *verdict, u32 limit, struct reading *found)
 {
+	bool is_known =
+		verdict->possible == 1U << limit; /* the stage was seen: however far it is */
+
 	if (!found->room)
 		verdict->reached |= 1U << limit;
-	if (verdict->is_certain || found->room > slack(found->limit_value) ||
-	    found->room >= verdict->reading.room)
+	if (verdict->possible && !(verdict->possible & 1U << limit))
+		return;
+	if (verdict->is_certain || found->room >= verdict->reading.room ||
+	    (!is_known && found->room > slack(found->limit_value)))
 		return;
 	verdict->reading = *found;
 	verdict->limit = limit;
@@ -173,7 +179,8 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 		return;
 	}
 	verdict->reached |= 1U << LIMIT_PID_MAX;
-	if (verdict->is_certain)
+	if (verdict->is_certain ||
+	    (verdict->possible && !(verdict->possible & 1U << LIMIT_PID_MAX)))
 		return;
 	found.room = 1; /* only what is surely reached takes its place */
 	verdict->reading = found;

@@ -67,6 +67,21 @@ def test_other_lockdown_modes_do_not_matter(mode: str | None) -> None:
     assert make_plan(replace(USUAL, lockdown=mode)).missing == ()
 
 
+def test_returns_of_functions_are_best() -> None:
+    functions = frozenset({"copy_process", "alloc_pid", "cgroup_can_fork"})
+    plan = make_plan(replace(USUAL, fexit_functions=functions))
+    refusals = {hook.target: hook.kind for hook in plan.hooks if hook.target in functions}
+    assert refusals == dict.fromkeys(functions, HookKind.FEXIT)
+    assert plan.sees_stages
+    assert not any(hook.kind is HookKind.TRACEPOINT for hook in plan.hooks)
+
+
+def test_a_stage_that_cannot_be_seen_makes_all_inferred() -> None:
+    plan = make_plan(replace(USUAL, fexit_functions=frozenset({"copy_process", "alloc_pid"})))
+    assert not plan.sees_stages
+    assert any(hook.kind is HookKind.TRACEPOINT for hook in plan.hooks)
+
+
 def test_without_tracefs_refusals_are_missing_and_the_rest_works() -> None:
     plan = make_plan(replace(USUAL, tracefs_directory=None, clone_exit_tracepoints=()))
     (missing,) = plan.missing

@@ -15,7 +15,7 @@ from threadtrace.probe.libbpf import load_libbpf
 
 KERNEL_BTF = "/sys/kernel/btf/vmlinux"
 
-_KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_FUNC_PROTO = 4, 6, 8, 13
+_KIND_STRUCT, _KIND_ENUM, _KIND_TYPEDEF, _KIND_FUNC, _KIND_FUNC_PROTO = 4, 6, 8, 12, 13
 _MODIFIERS = {8, 9, 10, 11, 18}  # typedef, volatile, const, restrict, type tag
 
 
@@ -114,6 +114,19 @@ class KernelTypes:
             if self._name(entry.name_off) == name:
                 return int(entry.value)
         return None
+
+    def function_id(self, name: str) -> int | None:
+        """The id of a function of the kernel, None where it is unknown or was inlined away."""
+        return self.type_id(name, _KIND_FUNC)
+
+    def parameter_count(self, name: str) -> int | None:
+        """How many parameters a function of the kernel has."""
+        function_id = self.function_id(name)
+        if function_id is None:
+            return None
+        function, _ = self._record(function_id)
+        prototype, _ = self._record(function.size_or_type)
+        return prototype.vlen
 
     def function_parameters(self, typedef: str) -> tuple[int, ...]:
         """Type ids of the parameters of a typedef of a pointer to a function, () if unknown."""

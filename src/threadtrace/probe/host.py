@@ -23,6 +23,9 @@ TRACEFS_DIRECTORIES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
 _INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO, there too
 
+# The function that every clone passes through, and those of its stages that count against a limit.
+TRACED_FUNCTIONS = ("copy_process", "alloc_pid", "cgroup_can_fork")
+
 CLONE_SYSTEM_CALLS = ("clone", "clone3", "fork", "vfork")
 
 
@@ -42,6 +45,9 @@ class HostFacts:
     online_cpu: int
     in_initial_pid_namespace: bool | None
     in_initial_user_namespace: bool | None = None
+    fexit_functions: frozenset[str] = frozenset()
+    """Of TRACED_FUNCTIONS, those to whose return a program can be attached: told by the loader,
+    which tries."""
 
 
 def gather(root: Path = Path("/")) -> HostFacts:

@@ -14,7 +14,7 @@ import platform
 from pathlib import PurePath
 
 _BPF_PROG_LOAD, _BPF_RAW_TRACEPOINT_OPEN = 5, 17
-_BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP = 26, 23
+_BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP, _BPF_TRACE_FEXIT = 26, 23, 25
 _PERF_TYPE_TRACEPOINT, _PERF_FLAG_FD_CLOEXEC = 2, 8
 _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_BPF = 0x2400, 0x40042408
 _CLONE_NEWNS = 0x00020000
@@ -24,6 +24,9 @@ _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 _SYSTEM_CALLS = {"x86_64": (321, 298), "aarch64": (280, 241), "riscv64": (280, 241)}
 
 _VERIFIER_LOG_BYTES = 1 << 20
+
+# r0 = 0; exit
+_RETURN_ZERO = bytes((0xB7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0))
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -71,6 +74,35 @@ class _PerfEventAttributes(ctypes.Structure):
     ]
 
 
+def load_fexit(name: str, instructions: bytes, btf_id: int) -> int:
+    """Load a program that runs when a function of the kernel returns; the descriptor.
+
+    Args:
+        name: the program's name.
+        instructions: as for load_typed_raw_tracepoint.
+        btf_id: type id of the function.
+
+    Raises:
+        OSError: refused; ``strerror`` holds the verifier's last line.
+    """
+    return _load_tracing(name, instructions, btf_id, _BPF_TRACE_FEXIT)
+
+
+def can_trace_return(btf_id: int) -> bool:
+    """Whether a program that does nothing can be attached to the return of that function."""
+    try:
+        program = load_fexit("probe", _RETURN_ZERO, btf_id)
+    except OSError:
+        return False
+    try:
+        os.close(open_raw_tracepoint(program, None))
+    except OSError:
+        return False
+    finally:
+        os.close(program)
+    return True
+
+
 def load_typed_raw_tracepoint(name: str, instructions: bytes, btf_id: int) -> int:
     """Load a BTF raw tracepoint program; the descriptor.
 
@@ -82,6 +114,10 @@ def load_typed_raw_tracepoint(name: str, instructions: bytes, btf_id: int) -> in
     Raises:
         OSError: refused; ``strerror`` holds the verifier's last line.
     """
+    return _load_tracing(name, instructions, btf_id, _BPF_TRACE_RAW_TP)
+
+
+def _load_tracing(name: str, instructions: bytes, btf_id: int, attach_type: int) -> int:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     license_text = ctypes.create_string_buffer(b"GPL")
     attributes = _ProgramLoad(
@@ -90,7 +126,7 @@ def load_typed_raw_tracepoint(name: str, instructions: bytes, btf_id: int) -> in
         insns=ctypes.addressof(code),
         license=ctypes.addressof(license_text),
         prog_name=name.encode()[:15],
-        expected_attach_type=_BPF_TRACE_RAW_TP,
+        expected_attach_type=attach_type,
         attach_btf_id=btf_id,
     )
     try:

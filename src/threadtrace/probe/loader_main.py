@@ -23,7 +23,12 @@ import orjson
 from threadtrace.errors import ThreadtraceError, UnavailableError
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
-from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
+from threadtrace.probe.host import (
+    TRACED_FUNCTIONS,
+    TRACEFS_DIRECTORIES,
+    HostFacts,
+    gather,
+)
 from threadtrace.probe.offsets import (
     INFERRED_LIMITS,
     OffsetFlags,
@@ -84,8 +89,9 @@ def _bug(error: Exception) -> str:
 def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any], list[int]]:
     """Do all of it; the message for the agent and the descriptors that go with it."""
     facts, mounted = _with_tracefs(gather())
-    plan = make_plan(facts)
     types = _kernel_types() if facts.has_btf else None
+    facts = replace(facts, fexit_functions=_fexit_functions(types))
+    plan = make_plan(facts)
     flags, untold_limits = _compiler_flags(plan, types, options)
     module = _compile(flags, plan, compiler_output)
     _lift_memory_limit()
@@ -106,7 +112,11 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     message = {
         "hooks": [asdict(hook) for hook in attached],
         "missing": [asdict(entry) for entry in missing],
-        "facts": {**asdict(facts), "capabilities": sorted(facts.capabilities)},
+        "facts": {
+            **asdict(facts),
+            "capabilities": sorted(facts.capabilities),
+            "fexit_functions": sorted(facts.fexit_functions),
+        },
         "tracefs_mounted_privately": mounted,
         "has_pid_max_per_namespace": types is not None
         and types.member_offset("pid_namespace", "pid_max") is not None,
@@ -132,6 +142,16 @@ def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:
     ), True
 
 
+def _fexit_functions(types: KernelTypes | None) -> frozenset[str]:
+    """Found out by trying: whether a kernel can is told by no file."""
+    if types is None:
+        return frozenset()
+    ids = {name: types.function_id(name) for name in TRACED_FUNCTIONS}
+    return frozenset(
+        name for name, number in ids.items() if number and kernel.can_trace_return(number)
+    )
+
+
 def _kernel_types() -> KernelTypes:
     try:
         return KernelTypes()
@@ -155,6 +175,8 @@ def _compiler_flags(
         return OffsetFlags([*flags, "-DTHREADTRACE_KERNEL_HEADERS"], list(INFERRED_LIMITS))
     if plan.typed_arguments:
         flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
+    if plan.sees_stages:
+        flags.append("-DTHREADTRACE_SEES_STAGES")
     try:
         offsets = offset_flags(types)
     except UnknownLayout as error:
@@ -230,6 +252,11 @@ def _lift_memory_limit() -> None:
 
 
 def _load_program(module: Any, hook: Hook, types: KernelTypes | None) -> int:
+    if hook.kind is HookKind.FEXIT and types is not None:
+        function_id = types.function_id(hook.target)
+        assert function_id is not None  # the plan has seen it
+        code = module.dump_func(hook.program.encode())
+        return kernel.load_fexit(hook.program, code, function_id)
     if hook.kind is HookKind.TYPED_RAW_TRACEPOINT and types is not None:
         btf_id = types.typedef_id(f"btf_trace_{hook.target}")
         if btf_id is None:
@@ -247,7 +274,7 @@ def _attach(hook: Hook, program_fd: int, online_cpu: int) -> int:
     if hook.kind is HookKind.TRACEPOINT:
         assert hook.tracepoint_id is not None
         return kernel.attach_tracepoint(program_fd, hook.tracepoint_id, online_cpu)
-    typed = hook.kind is HookKind.TYPED_RAW_TRACEPOINT
+    typed = hook.kind in (HookKind.TYPED_RAW_TRACEPOINT, HookKind.FEXIT)
     return kernel.open_raw_tracepoint(program_fd, None if typed else hook.target)
 
 

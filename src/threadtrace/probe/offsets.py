@@ -118,6 +118,7 @@ def offset_flags(types: KernelTypes) -> OffsetFlags:
             offsets |= found
             defined.append(group)
     offsets |= _system_call_arguments(types) or {}
+    offsets |= _traced_functions(types)
     flags = [f"-D{name}={value}" for name, value in offsets.items()]
     return OffsetFlags(flags + [f"-D{name}" for name in defined], untold)
 
@@ -169,6 +170,15 @@ def _process_counts_of_users(types: KernelTypes) -> tuple[int | None, int | None
         if index is not None and of_counts is not None and of_limits is not None:
             return of_counts + _WORD_BYTES * index, of_limits + _WORD_BYTES * index
     return None, None
+
+
+def _traced_functions(types: KernelTypes) -> dict[str, int]:
+    """What programs at the return of the kernel's functions need, where it can be known."""
+    found = {
+        "ALLOC_PID_PARAMETERS": types.parameter_count("alloc_pid"),
+        "CLONE_ARGUMENTS_FLAGS": types.member_offset("kernel_clone_args", "flags"),
+    }
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _system_call_arguments(types: KernelTypes) -> dict[str, int] | None:

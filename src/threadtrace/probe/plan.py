@@ -12,6 +12,7 @@ from threadtrace.probe.host import CLONE_SYSTEM_CALLS, HostFacts
 class HookKind(str, enum.Enum):
     """How a program is attached, cheapest first."""
 
+    FEXIT = "fexit"
     TYPED_RAW_TRACEPOINT = "typed_raw_tracepoint"
     RAW_TRACEPOINT = "raw_tracepoint"
     TRACEPOINT = "tracepoint"
@@ -44,6 +45,8 @@ class HookPlan:
     hooks: tuple[Hook, ...]
     missing: tuple[Missing, ...]
     typed_arguments: bool
+    sees_stages: bool
+    """Whether the function that refuses is seen, and not only what the system call returns."""
     kernel_headers: str | None
 
 
@@ -77,6 +80,7 @@ def make_plan(facts: HostFacts) -> HookPlan:
         hooks=(*_lifecycle_hooks(facts), *refusal_hooks),
         missing=missing,
         typed_arguments=facts.has_btf,
+        sees_stages=any(hook.kind is HookKind.FEXIT for hook in refusal_hooks),
         kernel_headers=None if facts.has_btf else facts.headers_directory,
     )
 
@@ -116,7 +120,20 @@ def _lifecycle_hooks(facts: HostFacts) -> list[Hook]:
     return [Hook(program, kind, target, reason) for target, program in _LIFECYCLE.items()]
 
 
+# function: program of bpf/refusal.bpf.c
+_STAGES = {
+    "copy_process": "on_copy_process_exit",
+    "alloc_pid": "on_alloc_pid_exit",
+    "cgroup_can_fork": "on_cgroup_can_fork_exit",
+}
+
+
 def _refusal_hooks(facts: HostFacts) -> tuple[list[Hook], tuple[Missing, ...]]:
+    if _STAGES.keys() <= facts.fexit_functions:
+        reason = "the refusing function is seen; costs on a clone only"
+        return [
+            Hook(program, HookKind.FEXIT, function, reason) for function, program in _STAGES.items()
+        ], ()
     reason = "return value of the system call; slows every system call of the node a little"
     hooks = [
         Hook("on_clone_exit", HookKind.TRACEPOINT, f"syscalls:sys_exit_{name}", reason, number)
