@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 _EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, "unknown": 3}
 
 # How long programs that are attached for this one answer look: the whole takes less than a second.
-_LOOK_SECONDS = 0.3
+_LOOK_SECONDS = 0.1
 
 
 @click.command()
@@ -57,14 +57,14 @@ def why(
     stop = StopSignal()
     with stop:
         while True:
-            answer = _answer(options, socket)
-            _show(answer, as_json)
+            state = _answer(options, socket, as_json)
             if watch_seconds is None or _waited(stop, watch_seconds):
                 break
-    return stop.exit_code or _EXIT_CODES[answer["state"]]
+    return stop.exit_code or _EXIT_CODES[state]
 
 
-def _answer(options: AgentOptions, socket: Path) -> dict[str, Any]:
+def _answer(options: AgentOptions, socket: Path, as_json: bool) -> str:
+    """Show the answer; the state that it tells."""
     from threadtrace.agent import start_agent
     from threadtrace.answering import ask
     from threadtrace.errors import ThreadtraceError, UsageError
@@ -72,16 +72,17 @@ def _answer(options: AgentOptions, socket: Path) -> dict[str, Any]:
 
     answer = ask(socket)
     if answer is not None:
-        return answer
+        return _shown(answer, as_json)
     try:
         with start_agent(options) as agent:
             _look(agent.pipeline, agent.source.fileno())
             seen = Seen("programs", agent.details()["missing"])
-            return why_fields(agent.pipeline.diagnose(), seen)
+            # Shown before the programs are detached, which takes as long as to find it out.
+            return _shown(why_fields(agent.pipeline.diagnose(), seen), as_json)
     except UsageError:
         raise
     except ThreadtraceError as error:
-        return _answer_without_programs(options, error)
+        return _shown(_answer_without_programs(options, error), as_json)
 
 
 def _answer_without_programs(options: AgentOptions, error: Exception) -> dict[str, Any]:
@@ -110,12 +111,14 @@ def _look(pipeline: Pipeline, fd: int | None) -> None:
     pipeline.tick()
 
 
-def _show(answer: dict[str, Any], as_json: bool) -> None:
+def _shown(answer: dict[str, Any], as_json: bool) -> str:
     import orjson
 
     from threadtrace.output.why import as_text
 
     click.echo(orjson.dumps(answer).decode() if as_json else as_text(answer))
+    state: str = answer["state"]
+    return state
 
 
 def _waited(stop: StopSignal, seconds: float) -> bool:
