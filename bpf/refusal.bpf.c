@@ -70,7 +70,9 @@ static __always_inline int refused(long result, u32 kind, u32 possible)
 	key.owner = verdict.reading.owner;
 	key.error = -result;
 	key.limit = verdict.limit;
-	key.evidence = possible ? EVIDENCE_KERNEL_STAGE : EVIDENCE_INFERRED;
+	/* With several possible, which of them it was is told from readings. */
+	if (possible && !(possible & (possible - 1)))
+		key.evidence = EVIDENCE_KERNEL_STAGE;
 	counts = refusal_counts_of(&key, now);
 	if (counts) {
 		lock_xadd(&counts->refused, 1);

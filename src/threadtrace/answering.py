@@ -16,8 +16,6 @@ from typing import Any
 
 import orjson
 
-DEFAULT_SOCKET = Path("/run/threadtrace.sock")
-
 # An answer is some kilobytes; the kernel takes it at once, whether or not anybody reads.
 _BUFFER_BYTES = 1 << 20
 _ANSWERS_AT_ONCE = 8

@@ -42,19 +42,7 @@ def test_reader_that_closes_the_pipe(host: None) -> None:
 
 @pytest.mark.parametrize("command", [("doctor",), ("doctor", "--json"), ("--help",)])
 def test_text_that_nobody_reads(host: None, command: tuple[str, ...]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*THREADTRACE, *command],
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=60,
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (READER_GONE, b"")
+    _write_to_nobody(command)
 
 
 _PRINTING = [
@@ -97,19 +85,7 @@ def test_closed_standard_output(host: None, command: str) -> None:
 
 @pytest.mark.parametrize("command", [("stream",), ("top",), ("top", "--json"), ("top", "--once")])
 def test_pipe_that_nobody_reads_from(host: None, command: tuple[str, ...]) -> None:
-    reader, writer = os.pipe()
-    os.close(reader)
-    try:
-        done = subprocess.run(
-            [*THREADTRACE, *command, "--interval", "0.1"],
-            stdout=writer,
-            stderr=subprocess.PIPE,
-            timeout=30,
-            check=False,
-        )
-    finally:
-        os.close(writer)
-    assert (done.returncode, done.stderr) == (READER_GONE, b"")
+    _write_to_nobody((*command, "--interval", "0.1"))
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
@@ -256,3 +232,19 @@ def _fill(
     assert lost > 0
     assert lost == numbers[-1] - len(numbers), "the gaps of the sequence are what is told as lost"
     assert f"{lost:,}".encode() in rest
+
+
+def _write_to_nobody(command: tuple[str, ...]) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    try:
+        done = subprocess.run(
+            [*THREADTRACE, *command],
+            stdout=writer,
+            stderr=subprocess.PIPE,
+            timeout=60,
+            check=False,
+        )
+    finally:
+        os.close(writer)
+    assert (done.returncode, done.stderr) == (READER_GONE, b"")

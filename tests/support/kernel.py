@@ -27,6 +27,9 @@ PROGRAM_NAMES = {
     "on_cgroup_renam",
     "on_cgroup_attac",
     "on_clone_exit",
+    "on_copy_process_exit",
+    "on_alloc_pid_exit",
+    "on_cgroup_can_fork_exit",
 }
 
 _libc = ctypes.CDLL(None, use_errno=True)

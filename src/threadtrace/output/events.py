@@ -26,6 +26,7 @@ from threadtrace.output.fields import (
     node_fields,
     rates_fields,
     refusal_fields,
+    shown_path,
     victim_fields,
     workload_fields,
     workload_label,
@@ -240,12 +241,18 @@ def describe_refusal(refusal: Refusal) -> str:
     return printable("; ".join(parts))
 
 
-def _limit_text(refusal: Refusal) -> str:
+def limit_words(refusal: Refusal) -> str:
+    """The limit, its value and who has it."""
     text = refusal.limit.name.lower()
     if refusal.limit_value is not None:
         text += f" {refusal.limit_value:,}"
     if refusal.owner is not None:
-        text += f" of {clean(refusal.owner)}"
+        text += f" of {shown_path(refusal.owner)}"
+    return text
+
+
+def _limit_text(refusal: Refusal) -> str:
+    text = limit_words(refusal)
     if refusal.usage is not None:
         text += f", {refusal.usage:,} in use"
     return text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
@@ -42,7 +43,7 @@ class Limitations(NamedTuple):
     counts_refusals: bool = True
 
 
-class _View:
+class _View(ABC):
     """A context manager that takes snapshots and, at the end, may show the last one."""
 
     _refusals_stay_ns = 0
@@ -96,8 +97,9 @@ class _View:
         ]
         return [*notes, *lost]
 
+    @abstractmethod
     def _show(self, snapshot: Snapshot) -> None:
-        raise NotImplementedError
+        """Bring one sample to the output."""
 
 
 class JsonView(_View):

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from threadtrace.model.diagnosis import Cause, Diagnosis, NearLimit, State, VictimCount
 from threadtrace.model.refusal import Culprit
 from threadtrace.model.snapshot import NodeSnapshot, Totals
-from threadtrace.output.events import timestamp
+from threadtrace.output.events import limit_words, timestamp
 from threadtrace.output.fields import (
     Fields,
     count_fields,
@@ -107,23 +107,13 @@ def _is_told(near: dict[str, Any], causes: Sequence[dict[str, Any]]) -> bool:
 
 def _cause_line(cause: Cause) -> str:
     last = cause.last
-    parts = [f"{error_name(last.error)} from {_limit_of_cause(cause)}"]
+    parts = [f"{error_name(last.error)} from {limit_words(last)}"]
     if last.culprits:
         parts.append(f"held by {_culprit_words(last.culprits[0])}")
     victims = [f"{victim.workload.name} {victim.refused:,}" for victim in cause.victims[:3]]
     parts.append(f"refused {', '.join(victims)}")
     parts.append(f"change {last.knob}")
     return "; ".join(parts)
-
-
-def _limit_of_cause(cause: Cause) -> str:
-    last = cause.last
-    text = last.limit.name.lower()
-    if last.limit_value is not None:
-        text += f" {last.limit_value:,}"
-    if last.owner is not None:
-        text += f" of {shown_path(last.owner)}"
-    return text
 
 
 def _culprit_words(culprit: Culprit) -> str:
