@@ -32,6 +32,11 @@ class Attachments:
         number = hook["tracepoint_id"]
         if isinstance(number, int):
             return kernel.attach_tracepoint(fd, number, self._loaded.facts["online_cpu"])
+        if hook["kind"] == "kretprobe":
+            facts = self._loaded.facts
+            return kernel.attach_return_probe(
+                fd, facts["return_probe_type"], str(hook["target"]), facts["online_cpu"]
+            )
         is_typed = hook["kind"] in ("typed_raw_tracepoint", "fexit")
         return kernel.open_raw_tracepoint(fd, None if is_typed else str(hook["target"]))
 

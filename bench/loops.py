@@ -21,6 +21,7 @@ from bench.bpf_programs import ids_named
 from bench.cgroups import own_cgroup
 from bench.figures import Result, Row, Spread
 from bench.workloads import run, workload
+from threadtrace.probe.host import TRACED_FUNCTIONS
 
 _MAX_TASKS = 64
 _COUNTS = {"threads": 2_000, "processes": 300, "calls": 500_000}
@@ -28,7 +29,11 @@ _TARGET_RATIO = 1.02
 _BIRTHS = "on_task_newtask"
 _BIRTHS_AND_EXITS = frozenset({_BIRTHS, "on_sched_process_exit"})
 _REFUSALS = frozenset(
-    {"on_clone_exit", "on_copy_process_exit", "on_alloc_pid_exit", "on_cgroup_can_fork_exit"}
+    {
+        "on_clone_exit",
+        *(f"on_{name}_exit" for name in TRACED_FUNCTIONS),
+        *(f"on_{name}_return" for name in TRACED_FUNCTIONS),
+    }
 )
 
 

@@ -24,11 +24,15 @@
 #define CGROUP_ROOT offsetof(struct cgroup, root)
 #define CGROUP_ROOT_HIERARCHY_ID offsetof(struct cgroup_root, hierarchy_id)
 #define KERNFS_NODE_ID offsetof(struct kernfs_node, id)
+#define RETURN_VALUE(registers) PT_REGS_RC((struct pt_regs *)registers)
 #else
+#define RETURN_VALUE(registers) (*(u64 volatile *)((void *)(registers) + PT_REGS_RETURN_VALUE))
 #define TASK_COMM_LEN 16
 #define PF_KTHREAD 0x00200000 /* include/linux/sched.h */
-#define CLONE_THREAD 0x00010000 /* include/uapi/linux/sched.h */
+#define CLONE_THREAD 0x00010000 /* include/uapi/linux/sched.h, like the next two */
 #endif
+#define CLONE_INTO_CGROUP 0x200000000ULL
+#define CLONE_ARGS_CGROUP 80 /* offset in struct clone_args */
 
 /* A member, read by a helper that checks the address: works in every program type. */
 #define PEEK(type, base, offset)                                                                   \
@@ -60,7 +64,9 @@ struct tracepoint_arguments {
  *   the node's, told by the agent, holds in every namespace (PID_NAMESPACE_PID_MAX absent).
  * READS_USER_COUNTS: struct ucounts counts RLIMIT_NPROC per user namespace from 5.14 on
  *   (21d1c5e386bc), in ucount[] before it moved to rlimit[] (de399236e240); before 5.14,
- *   user_struct.processes (USER_PROCESSES). */
+ *   user_struct.processes (USER_PROCESSES).
+ * READS_OPEN_FILES: the way from a descriptor to the cgroup that CLONE_INTO_CGROUP names
+ *   (kernel/cgroup/cgroup.c, cgroup_v1v2_get_from_file). */
 #define PIDNS_ADDING (1U << 31) /* kernel/pid.c: the namespace takes new processes */
 #define RESERVED_PIDS 300 /* kernel/pid.c: after the first wrap, lower ids are not given out */
 #define RLIMIT_NPROC 6 /* include/uapi/asm-generic/resource.h */
@@ -82,11 +88,31 @@ static __always_inline u64 cgroup_id_of_argument(void *task)
 	return MEMBER(u64, kernfs_node, KERNFS_NODE_ID);
 }
 
-/* The same for any other pointer to a task. */
+/* State of the pids controller in the cgroup of any other pointer to a task. */
+static __always_inline void *pids_css_of(void *task)
+{
+	return PEEK(void *, PEEK(void *, task, TASK_CGROUPS), CSS_SET_PIDS);
+}
+
+/* The same in the cgroup whose directory is open as that descriptor; NULL where it is none, or of a
+ * hierarchy without that controller. */
+static __always_inline void *pids_css_of_fd(void *task, u32 fd)
+{
+#ifdef READS_OPEN_FILES
+	void *table = PEEK(void *, PEEK(void *, task, TASK_FILES), FILES_FDT);
+	void *file = PEEK(void *, PEEK(void *, table, FDTABLE_FD), fd * sizeof(void *));
+	void *inode = PEEK(void *, PEEK(void *, file, FILE_DENTRY), DENTRY_INODE);
+	void *cgroup = PEEK(void *, PEEK(void *, inode, INODE_PRIVATE), KERNFS_NODE_PRIV);
+
+	return PEEK(void *, cgroup, CGROUP_PIDS);
+#else
+	return NULL;
+#endif
+}
+
 static __always_inline u64 cgroup_id_of(void *task)
 {
-	void *css_set = PEEK(void *, task, TASK_CGROUPS);
-	void *css = PEEK(void *, css_set, CSS_SET_PIDS);
+	void *css = pids_css_of(task);
 	void *cgroup = PEEK(void *, css, CSS_CGROUP);
 	void *kernfs_node = PEEK(void *, cgroup, CGROUP_KN);
 

@@ -31,6 +31,9 @@ int on_task_newtask(struct tracepoint_arguments *ctx)
 	struct cgroup_counts *counts = counts_of(cgroup_id);
 	struct process_counts *process;
 
+#ifdef THREADTRACE_RETURN_PROBES
+	count_on_node(NODE_CLONES);
+#endif
 	if (counts) {
 		if (clone_flags & CLONE_THREAD)
 			counts->threads_created++;

@@ -20,9 +20,14 @@ BPF_TABLE("percpu_array", u32, struct cgroup_counts, unattributed, 1);
 BPF_TABLE("hash", struct refusal_key, struct refusal_counts, refusals, MAX_CGROUPS);
 
 #ifdef THREADTRACE_SEES_STAGES
-/* Which stage (enum refusal_limit) has just refused the clone that a thread is in, by its id, until
- * copy_process returns. Full: that clone counts as refused before these stages. */
-BPF_TABLE("hash", u64, u32, refusing_stages, 1024);
+/* Which stage has just refused the clone that a thread is in, by its id, until copy_process
+ * returns. Full: that clone counts as refused before these stages. */
+struct refusing_stage {
+	u64 at_ns;
+	u32 limit; /* enum refusal_limit */
+	u32 padding;
+};
+BPF_TABLE("hash", u64, struct refusing_stage, refusing_stages, 1024);
 #endif
 
 /* enum node_limit; 0 where the agent has not told yet. */

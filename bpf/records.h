@@ -84,6 +84,8 @@ enum node_counter {
 	NODE_LOST_PROCESS_COUNTS, /* creations that found the `processes` map full */
 	NODE_LOST_CGROUP_RECORDS, /* cgroup_record that found the ring full */
 	NODE_LOST_REFUSAL_RECORDS, /* the same of refusal_record */
+	NODE_CLONES, /* that succeeded; counted like the next where both are needed */
+	NODE_CLONES_RETURNED, /* those whose return was seen by a return probe */
 	NODE_COUNTERS,
 };
 

@@ -54,21 +54,31 @@ static __always_inline struct refusal_counts *refusal_counts_of(struct refusal_k
 	return counts;
 }
 
-/* kind: enum refused_kind. possible: bit 1 << limit for each limit that may have refused, 0 where
- * the stage was not seen. */
-static __always_inline int refused(long result, u32 kind, u32 possible)
+/* A clone that failed. */
+struct attempt {
+	long result;
+	u32 kind; /* enum refused_kind */
+	u32 possible; /* bit 1 << limit for each limit that may have refused; 0: stage not seen */
+	bool into_cgroup; /* the child was to be born into another cgroup than the caller's: */
+	u32 cgroup_fd;
+};
+
+static __always_inline int refused(struct attempt *attempt)
 {
 	void *task = (void *)bpf_get_current_task();
 	u64 now = bpf_ktime_get_ns();
+	u32 possible = attempt->possible;
 	struct verdict verdict = {.possible = possible};
 	struct refusal_key key = {};
 	struct refusal_counts *counts;
 	struct process_counts *process;
+	void *css;
 
-	infer(&verdict, task, -result);
+	css = attempt->into_cgroup ? pids_css_of_fd(task, attempt->cgroup_fd) : pids_css_of(task);
+	infer(&verdict, task, css, -attempt->result);
 	key.cgroup_id = cgroup_id_of(task);
 	key.owner = verdict.reading.owner;
-	key.error = -result;
+	key.error = -attempt->result;
 	key.limit = verdict.limit;
 	/* With several possible, which of them it was is told from readings. */
 	if (possible && !(possible & (possible - 1)))
@@ -79,7 +89,7 @@ static __always_inline int refused(long result, u32 kind, u32 possible)
 		counts->last_ns = now;
 		if (!counts->told_ns || now - counts->told_ns >= TELL_AGAIN_NS) {
 			counts->told_ns = now;
-			tell(&key, &verdict, counts, kind, now);
+			tell(&key, &verdict, counts, attempt->kind, now);
 		}
 	}
 	process = current_process(key.cgroup_id);
@@ -97,15 +107,55 @@ static __always_inline bool is_refusal(long result)
 }
 
 #ifdef PT_REGS_FIRST_ARGUMENT
-/* The first argument of the system call that the current task is in. The helpers came with 5.15. */
-static __always_inline u64 first_argument(void)
+/* The registers with which the current task entered the system call that it is in. The helpers came
+ * with 5.15. */
+static __always_inline void *entry_registers(void)
 {
 	static void *(*get_current_task_btf)(void) = (void *)HELPER_GET_CURRENT_TASK_BTF;
 	static void *(*get_task_pt_regs)(void *) = (void *)HELPER_TASK_PT_REGS;
 
-	return PEEK(u64, get_task_pt_regs(get_current_task_btf()), PT_REGS_FIRST_ARGUMENT);
+	return get_task_pt_regs(get_current_task_btf());
 }
+#define ENTRY_REGISTER(type, offset) PEEK(type, entry_registers(), offset)
+#else
+#define ENTRY_REGISTER(type, offset) 0
 #endif
+
+/* The numbers of the system calls: arch/x86/entry/syscalls/syscall_64.tbl, and
+ * include/uapi/asm-generic/unistd.h for everybody else. */
+#define NUMBER_CLONE 56
+#define NUMBER_CLONE_GENERIC 220
+#define NUMBER_FORK 57
+#define NUMBER_VFORK 58
+#define NUMBER_IO_URING_ENTER 426
+#define NUMBER_CLONE3 435
+
+/* What would have been created, and where, as the caller asked for it. */
+static __always_inline void describe(struct attempt *attempt, u32 number)
+{
+	if (number == NUMBER_FORK || number == NUMBER_VFORK) {
+		attempt->kind = REFUSED_PROCESS;
+		return;
+	}
+	if (number == NUMBER_IO_URING_ENTER) { /* a worker (create_io_thread) */
+		attempt->kind = REFUSED_THREAD;
+		return;
+	}
+#ifdef PT_REGS_FIRST_ARGUMENT
+	u64 first = ENTRY_REGISTER(u64, PT_REGS_FIRST_ARGUMENT), flags = first;
+
+	if (number == NUMBER_CLONE3) { /* struct clone_args, which may have been unmapped since */
+		if (bpf_probe_read_user(&flags, sizeof(flags), (void *)first))
+			return;
+		attempt->into_cgroup = flags & CLONE_INTO_CGROUP;
+		bpf_probe_read_user(&attempt->cgroup_fd, sizeof(attempt->cgroup_fd),
+		                    (void *)first + CLONE_ARGS_CGROUP);
+	} else if (number != NUMBER_CLONE && number != NUMBER_CLONE_GENERIC) {
+		return;
+	}
+	attempt->kind = flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
+#endif
+}
 
 /* The fields of every syscalls:sys_exit_* tracepoint (struct syscall_trace_exit). */
 struct system_call_exit {
@@ -115,67 +165,104 @@ struct system_call_exit {
 	long result;
 };
 
-/* What would have been created. The numbers of the system calls are the same on every architecture
- * that has them (include/uapi/asm-generic/unistd.h, arch/x86/entry/syscalls/syscall_64.tbl). */
-#define NUMBER_FORK 57
-#define NUMBER_VFORK 58
-#define NUMBER_CLONE3 435
-
-static __always_inline u32 kind_of_call(u32 number)
-{
-	u64 clone_flags;
-
-	if (number == NUMBER_FORK || number == NUMBER_VFORK)
-		return REFUSED_PROCESS;
-#ifdef PT_REGS_FIRST_ARGUMENT
-	clone_flags = first_argument();
-	/* struct clone_args begins with the flags; it may have been unmapped since. */
-	if (number == NUMBER_CLONE3 &&
-	    bpf_probe_read_user(&clone_flags, sizeof(clone_flags), (void *)clone_flags))
-		return REFUSED_UNKNOWN;
-	return clone_flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
-#else
-	return REFUSED_UNKNOWN;
-#endif
-}
-
 int on_clone_exit(struct system_call_exit *ctx)
 {
+	struct attempt attempt = {.result = ctx->result};
+
 	if (!is_refusal(ctx->result))
 		return 0;
-	return refused(ctx->result, kind_of_call(ctx->number), 0);
+	describe(&attempt, ctx->number);
+	return refused(&attempt);
 }
 
 #ifdef THREADTRACE_SEES_STAGES
+#define FIRST_ERROR_POINTER ((u64) - 4095) /* include/linux/err.h */
+
+static __always_inline int stage_refused(u32 limit)
+{
+	struct refusing_stage stage = {.at_ns = bpf_ktime_get_ns(), .limit = limit};
+	u64 id = bpf_get_current_pid_tgid();
+
+	refusing_stages.update(&id, &stage);
+	return 0;
+}
+
+/* struct pid *alloc_pid(...) */
+static __always_inline int alloc_pid_returned(u64 pid)
+{
+	return pid < FIRST_ERROR_POINTER ? 0 : stage_refused(LIMIT_PID_MAX);
+}
+
+/* int cgroup_can_fork(...) */
+static __always_inline int cgroup_can_fork_returned(u64 result)
+{
+	return (int)result ? stage_refused(LIMIT_PIDS_MAX) : 0;
+}
+
+/* What is left of the kernel's way from the refusal to here is to give back what it had taken. An
+ * older entry is of another clone, whose return was lost. */
+#define CLEANUP_NS 100000000ULL
+
+/* The limit by whose stage the clone that copy_process now gives up was seen to be refused;
+ * otherwise those that are checked where nobody looks. */
+static __always_inline u32 refusing_limits(u32 unseen)
+{
+	u64 id = bpf_get_current_pid_tgid();
+	struct refusing_stage *stage = refusing_stages.lookup(&id);
+	u32 possible = unseen;
+
+	if (!stage)
+		return possible;
+	if (bpf_ktime_get_ns() - stage->at_ns < CLEANUP_NS)
+		possible = 1U << (stage->limit & 7);
+	refusing_stages.delete(&id);
+	return possible;
+}
+
+#ifdef THREADTRACE_RETURN_PROBES
+/* kretprobes: no arguments, only what the function returns. */
+int on_alloc_pid_return(void *ctx)
+{
+	return alloc_pid_returned(RETURN_VALUE(ctx));
+}
+
+int on_cgroup_can_fork_return(void *ctx)
+{
+	return cgroup_can_fork_returned(RETURN_VALUE(ctx));
+}
+
+int on_copy_process_return(void *ctx)
+{
+	struct attempt attempt = {.result = RETURN_VALUE(ctx)};
+
+	if ((u64)attempt.result < FIRST_ERROR_POINTER) {
+		count_on_node(NODE_CLONES_RETURNED);
+		return 0;
+	}
+	attempt.possible = refusing_limits(0); /* a stage's return may be lost */
+	if (!is_refusal(attempt.result))
+		return 0;
+	if (PEEK(u32, bpf_get_current_task(), TASK_FLAGS) & PF_KTHREAD)
+		attempt.kind = REFUSED_PROCESS;
+	else
+		describe(&attempt, ENTRY_REGISTER(u32, PT_REGS_CALL_NUMBER));
+	return refused(&attempt);
+}
+#else
 /* What an fexit program gets: the function's arguments, and then what it returns. */
 struct function_exit {
 	u64 argument[6];
 };
 
-#define FIRST_ERROR_POINTER ((u64) - 4095) /* include/linux/err.h */
-
-static __always_inline int stage_refused(u32 limit)
-{
-	u64 id = bpf_get_current_pid_tgid();
-
-	refusing_stages.update(&id, &limit);
-	return 0;
-}
-
-/* struct pid *alloc_pid(...) */
 int on_alloc_pid_exit(struct function_exit *ctx)
 {
-	if (ctx->argument[ALLOC_PID_PARAMETERS] < FIRST_ERROR_POINTER)
-		return 0;
-	return stage_refused(LIMIT_PID_MAX);
+	return alloc_pid_returned(ctx->argument[ALLOC_PID_PARAMETERS]);
 }
 
-/* int cgroup_can_fork(struct task_struct *child, struct kernel_clone_args *arguments) */
+/* (struct task_struct *child, struct kernel_clone_args *arguments) */
 int on_cgroup_can_fork_exit(struct function_exit *ctx)
 {
-	if (!(int)ctx->argument[2])
-		return 0;
-	return stage_refused(LIMIT_PIDS_MAX);
+	return cgroup_can_fork_returned(ctx->argument[2]);
 }
 
 /* struct task_struct *copy_process(struct pid *pid, int trace, int node,
@@ -183,21 +270,20 @@ int on_cgroup_can_fork_exit(struct function_exit *ctx)
  * Every clone passes through it: system calls, workers of io_uring and vhost, kernel threads. */
 int on_copy_process_exit(struct function_exit *ctx)
 {
-	u64 id = bpf_get_current_pid_tgid(), clone_flags;
-	u32 possible = 1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX;
-	u32 *stage;
+	void *arguments = (void *)ctx->argument[3];
+	struct attempt attempt = {.result = ctx->argument[4]};
+	u64 flags;
 
-	if (ctx->argument[4] < FIRST_ERROR_POINTER)
+	if ((u64)attempt.result < FIRST_ERROR_POINTER)
 		return 0;
-	stage = refusing_stages.lookup(&id);
-	if (stage) {
-		possible = 1U << (*stage & 7);
-		refusing_stages.delete(&id);
-	}
-	if (!is_refusal(ctx->argument[4]))
+	attempt.possible = refusing_limits(1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX);
+	if (!is_refusal(attempt.result))
 		return 0;
-	clone_flags = PEEK(u64, ctx->argument[3], CLONE_ARGUMENTS_FLAGS);
-	return refused(ctx->argument[4],
-	               clone_flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS, possible);
+	flags = PEEK(u64, arguments, CLONE_ARGUMENTS_FLAGS);
+	attempt.kind = flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
+	attempt.into_cgroup = flags & CLONE_INTO_CGROUP;
+	attempt.cgroup_fd = PEEK(u32, arguments, CLONE_ARGUMENTS_CGROUP);
+	return refused(&attempt);
 }
+#endif
 #endif

@@ -72,15 +72,17 @@ static __always_inline void nearer(struct reading *found, u64 owner, s64 usage, 
 
 static __always_inline void consider(struct verdict *verdict, u32 limit, struct reading *found)
 {
-	bool is_known =
-		verdict->possible == 1U << limit; /* the stage was seen: however far it is */
+	s64 far = slack(found->limit_value);
 
 	if (!found->room)
 		verdict->reached |= 1U << limit;
 	if (verdict->possible && !(verdict->possible & 1U << limit))
 		return;
-	if (verdict->is_certain || found->room >= verdict->reading.room ||
-	    (!is_known && found->room > slack(found->limit_value)))
+	/* The stage was seen. Then much may have left since; but one that is hardly used is not it:
+	 * before 5.15 it is not known that the clone was into another cgroup. */
+	if (verdict->possible == 1U << limit)
+		far += found->limit_value >> 1;
+	if (verdict->is_certain || found->room >= verdict->reading.room || found->room > far)
 		return;
 	verdict->reading = *found;
 	verdict->limit = limit;
@@ -200,10 +202,8 @@ static __always_inline u64 dying_pid_namespace(void *task)
 #endif
 
 #ifdef READS_PIDS_CGROUPS
-static __always_inline void consider_pids_cgroups(struct verdict *verdict, void *task)
+static __always_inline void consider_pids_cgroups(struct verdict *verdict, void *css)
 {
-	void *css_set = PEEK(void *, task, TASK_CGROUPS);
-	void *css = PEEK(void *, css_set, CSS_SET_PIDS);
 	struct reading found = {.room = NO_ROOM_KNOWN};
 	void *parent;
 
@@ -223,7 +223,7 @@ static __always_inline void consider_pids_cgroups(struct verdict *verdict, void 
 }
 #endif
 
-static __always_inline void infer_again(struct verdict *verdict, void *task)
+static __always_inline void infer_again(struct verdict *verdict, void *task, void *pids_css)
 {
 	verdict->reading.room = NO_ROOM_KNOWN;
 #ifdef READS_USER_COUNTS
@@ -233,16 +233,22 @@ static __always_inline void infer_again(struct verdict *verdict, void *task)
 	consider_pid_namespaces(verdict, task);
 #endif
 #ifdef READS_PIDS_CGROUPS
-	consider_pids_cgroups(verdict, task);
+	consider_pids_cgroups(verdict, pids_css);
 #endif
 }
 
-static __always_inline void infer(struct verdict *verdict, void *task, u32 error)
+/* pids_css: of the cgroup that the child was to be born into. */
+static __always_inline void infer(struct verdict *verdict, void *task, void *pids_css, u32 error)
 {
 	verdict->reading.usage = UNKNOWN_READING;
 	verdict->reading.limit_value = UNKNOWN_READING;
 	if (error == ERROR_AGAIN) {
-		infer_again(verdict, task);
+		/* Seen, even where its reading is not known. */
+		if (verdict->possible == 1U << LIMIT_PID_MAX)
+			verdict->limit = LIMIT_PID_MAX;
+		if (verdict->possible == 1U << LIMIT_PIDS_MAX)
+			verdict->limit = LIMIT_PIDS_MAX;
+		infer_again(verdict, task, pids_css);
 	} else if (error == ERROR_NO_MEMORY) {
 		verdict->limit = LIMIT_MEMORY;
 #ifdef READS_PID_NAMESPACES

@@ -37,6 +37,7 @@ from threadtrace.probe.loader import (
     Loader,
     LoaderOptions,
 )
+from threadtrace.probe.plan import RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
 
@@ -46,7 +47,7 @@ _RESERVED_DESCRIPTORS = 256
 _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
-_REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit")
+_REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
 
 PID_NAMESPACE_EFFECT = (
     "processes of other containers have no name and no number of threads, the kernel's threads "
@@ -65,6 +66,7 @@ class AgentOptions:
     """Where to answer ``threadtrace why``; None: nowhere."""
     render_answer: Callable[[Diagnosis, list[dict[str, str]]], dict[str, Any]] | None = None
     """Makes the answer out of a diagnosis and of what is missing here."""
+    refusal_hook: RefusalHook = RefusalHook.AUTO
 
 
 class Agent:
@@ -118,7 +120,9 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
     """
     enter_host_cgroup_namespace()
     hierarchy = find_pids_hierarchy()
-    loader_options = LoaderOptions(hierarchy.hierarchy_id, options.max_cgroups)
+    loader_options = LoaderOptions(
+        hierarchy.hierarchy_id, options.max_cgroups, refusal_hook=options.refusal_hook
+    )
     with Loader(loader_options) as loader:
         tree = CgroupTree(hierarchy, _lift_descriptor_limit() - _RESERVED_DESCRIPTORS)
         tree.scan()

@@ -107,7 +107,10 @@ def _programs(hierarchy: PidsHierarchy | None, options: AgentOptions) -> Check:
     if hierarchy is None:
         return Check(name, State.MISSING, "not tried without a pids controller", "see above")
     try:
-        with Loader(LoaderOptions(hierarchy.hierarchy_id, options.max_cgroups)) as loader:
+        loader_options = LoaderOptions(
+            hierarchy.hierarchy_id, options.max_cgroups, refusal_hook=options.refusal_hook
+        )
+        with Loader(loader_options) as loader:
             loaded = loader.result()
     except ThreadtraceError as error:
         return Check(name, State.MISSING, *_split(error))

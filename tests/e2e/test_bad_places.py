@@ -71,6 +71,33 @@ def test_no_more_capabilities_than_needed(host: None, cgroup: OwnCgroup, actor: 
         assert "refused clones are not counted" in stream.started["message"]
 
 
+def test_refusals_turned_off(cgroup: OwnCgroup, actor: Puppet) -> None:
+    with Stream("--refusal-hook", "off") as stream:
+        cgroup.set_limit(1)
+        assert actor.do("forks", 5).refused == 5
+        stream.wait_for_ticks()
+        stream.finish()
+    assert stream.counts(cgroup.path) == counts()
+    assert not stream.named("fork.refused")
+    (missing,) = (
+        entry for entry in stream.started["threadtrace"]["missing"] if entry["what"] == "refusals"
+    )
+    assert missing["effect"] == "refused clones are not counted"
+
+
+@pytest.mark.parametrize("wanted", ["fexit", "kretprobe", "tracepoint"])
+def test_a_refusal_hook_that_is_wanted(host: None, wanted: str) -> None:
+    """It is that one, or one line says that this kernel has none."""
+    done = threadtrace(*STREAM, "--refusal-hook", wanted)
+    if done.returncode == UNAVAILABLE:
+        assert_one_line(done, UNAVAILABLE, f"does not take --refusal-hook {wanted}")
+        return
+    assert done.returncode == 0, done.stderr
+    hooks = json.loads(done.stdout.splitlines()[0])["threadtrace"]["hooks"]
+    births = "typed_raw_tracepoint", "raw_tracepoint"
+    assert {hook["kind"] for hook in hooks if hook["kind"] not in births} == {wanted}
+
+
 def _tracefs_mounts() -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     return [line for line in lines if " - tracefs " in line]

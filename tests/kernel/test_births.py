@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from support.cgroups import OwnCgroup, own_cgroup
+from support.cgroups import OwnCgroup, own_cgroup, require_version_2
 from support.puppet import Births, Puppet
-from support.requirements import require
 from support.stream import Stream, counts
-from threadtrace.node.hierarchy import find_pids_hierarchy
 
 
 def test_threads_of_one_process(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
@@ -155,12 +153,7 @@ def test_children_that_stay(stream: Stream, cgroup: OwnCgroup, actor: Puppet) ->
 
 
 def test_clone_into_another_cgroup(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
-    require(
-        find_pids_hierarchy().version == 2,
-        "v2",
-        "the pids controller in the version 2 hierarchy",
-        "boot with cgroup_no_v1=pids or systemd.unified_cgroup_hierarchy=1",
-    )
+    require_version_2()
     with own_cgroup() as other:
         assert actor.do("into", other.directory, 43) == Births(43, 0, 0)
         stream.wait_for_ticks()

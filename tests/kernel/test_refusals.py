@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from support.cgroups import OwnCgroup
+from support.cgroups import OwnCgroup, own_cgroup, require_version_2
 from support.puppet import Births, Puppet
 from support.requirements import require
 from support.stream import Stream, path_of
@@ -196,6 +196,48 @@ def test_number_of_namespaces(stream: Stream, cgroup: OwnCgroup, actor: Puppet) 
     details = only_cause(wait_for_refusals(stream, cgroup.path, 5))
     assert (details["limit"], details["errno"]) == ("namespace", "ENOSPC")
     assert "limit_value" not in details
+
+
+def test_memory(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
+    overcommit = Path("/proc/sys/vm/overcommit_memory").read_text().strip()
+    require(overcommit == "0", "kernel", "vm.overcommit_memory=0", "sysctl vm.overcommit_memory=0")
+    actor.do("hoard")
+    assert actor.do("forks", 8) == Births(0, 8, errno.ENOMEM)
+
+    details = only_cause(wait_for_refusals(stream, cgroup.path, 8))
+    assert (details["limit"], details["errno"]) == ("memory", "ENOMEM")
+    assert details["kind"] == "process"
+    assert "memory limit" in details["knob"]
+
+
+def test_forbidden_by_a_security_policy(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
+    """A seccomp filter answers in the kernel's place: only who looks at system calls sees it."""
+    assert actor.do("forbidden", errno.EPERM, 4) == Births(0, 4, errno.EPERM)
+    started = stream.named("started")[0]["threadtrace"]
+    if any("copy_process" in hook["target"] for hook in started["hooks"]):
+        stream.wait_for_ticks()
+        assert not refusals(stream, cgroup.path)
+        return
+    details = only_cause(wait_for_refusals(stream, cgroup.path, 4))
+    assert (details["limit"], details["errno"]) == ("other", "EPERM")
+    assert "security module" in details["knob"]
+
+
+def test_clone_into_a_full_cgroup(
+    stream: Stream, cgroup: OwnCgroup, actor: Puppet, puppet_program: Path
+) -> None:
+    """As runc exec does: the limit is that of the container, the caller is outside of it."""
+    require_version_2()
+    with own_cgroup() as full, Puppet(puppet_program) as resident:
+        full.add(resident.pid)
+        full.set_limit(1)
+        assert actor.do("into", full.directory, 7) == Births(0, 7, errno.EAGAIN)
+
+        details = only_cause(wait_for_refusals(stream, cgroup.path, 7))
+        assert (details["limit"], details["limit_owner"]) == ("pids_max", full.path)
+        assert (details["limit_value"], details["usage_value"]) == (1, 1)
+        assert details["is_own_limit"] is False
+        assert details["culprits"][0]["workload"]["name"] == full.path
 
 
 def test_flags_that_no_kernel_takes(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:

@@ -7,11 +7,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from support.requirements import require
 from support.waiting import kill_all, wait_until
 from threadtrace.node.hierarchy import find_pids_hierarchy
 
 _PREFIX = "threadtrace-test-"
 _GONE_SECONDS = 15
+
+
+def require_version_2() -> None:
+    """CLONE_INTO_CGROUP takes cgroups of version 2 only: the pids controller has to be there."""
+    require(
+        find_pids_hierarchy().version == 2,
+        "v2",
+        "the pids controller in the version 2 hierarchy",
+        "boot with cgroup_no_v1=pids or systemd.unified_cgroup_hierarchy=1",
+    )
 
 
 class OwnCgroup:

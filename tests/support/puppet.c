@@ -23,6 +23,8 @@
  *                         on a kernel that has one for each namespace, 6.14 or newer, only
  *   dead-namespace N      N forks into a PID namespace whose init has ended
  *   namespaces N          N clones with a new UTS namespace, of which none is allowed
+ *   hoard                 map more than the kernel lets a child copy, which takes no memory
+ *   forbidden ERRNO N     N raw forks, which a seccomp filter answers with that errno
  *   without-clone3        let a seccomp filter answer clone3 with ENOSYS
  *   leave-leader          let a new thread take over, and the thread group's leader exit
  *   exec-thread           let a new thread execute this program again
@@ -45,10 +47,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -342,12 +346,28 @@ static void clone_into_namespaces(struct result *result, long number)
 	}
 }
 
-static void refuse_clone3(void)
+/* Each half is allowed on its own, but a fork has to account for the whole mapping, and more than
+ * all memory and swap is refused (mm/util.c, __vm_enough_memory, vm.overcommit_memory 0). */
+static void hoard(void)
+{
+	struct sysinfo memory;
+	size_t half;
+	char *start;
+
+	sysinfo(&memory);
+	half = (memory.totalram + memory.totalswap) * memory.mem_unit / 10 * 7 & ~0xfffffUL;
+	start = mmap(NULL, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (start == MAP_FAILED || mprotect(start, half, PROT_READ | PROT_WRITE) ||
+	    mprotect(start + half, half, PROT_READ | PROT_WRITE))
+		die("hoard");
+}
+
+static void answer_call(uint32_t number, uint32_t error)
 {
 	struct sock_filter code[] = {
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_clone3, 0, 1),
-		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, number, 0, 1),
+		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | error),
 		BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
 	};
 	struct sock_fprog filter = {sizeof(code) / sizeof(code[0]), code};
@@ -355,6 +375,18 @@ static void refuse_clone3(void)
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) ||
 	    prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter))
 		die("seccomp");
+}
+
+static void fork_forbidden(struct result *result, long error, long number)
+{
+	answer_call(SYS_clone, (uint32_t)error);
+	for (long i = 0; i < number; i++) {
+		long pid = syscall(SYS_clone, (unsigned long)SIGCHLD, 0, 0, 0, 0);
+
+		if (pid == 0)
+			_exit(0);
+		count(result, pid < 0 ? errno : 0);
+	}
 }
 
 static void answer(const struct result *result)
@@ -509,7 +541,11 @@ static void obey(const char *command, char *one, char *two, char *three)
 	else if (!strcmp(command, "namespaces"))
 		clone_into_namespaces(&result, number);
 	else if (!strcmp(command, "without-clone3"))
-		refuse_clone3();
+		answer_call(SYS_clone3, ENOSYS);
+	else if (!strcmp(command, "forbidden") && two)
+		fork_forbidden(&result, number, atol(two));
+	else if (!strcmp(command, "hoard"))
+		hoard();
 	else if (!strcmp(command, "leave-leader"))
 		leave_leader();
 	else if (!strcmp(command, "exec-thread"))

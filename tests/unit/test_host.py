@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from threadtrace.probe.host import effective_capabilities, gather
+from threadtrace.probe.host import effective_capabilities, gather, symbols_of
 
 
 def write(root: Path, name: str, text: str) -> None:
@@ -53,3 +53,31 @@ def test_capabilities(tmp_path: Path) -> None:
 def test_the_first_cpu_may_be_offline(tmp_path: Path) -> None:
     write(tmp_path, "sys/devices/system/cpu/online", "2-5,7\n")
     assert gather(tmp_path).online_cpu == 2
+
+
+SYMBOLS = """\
+ffffffff810a0000 t copy_process
+ffffffff810a1000 T copy_process_kernel
+ffffffff810a2000 t copy_process.cold
+ffffffff810b0000 T alloc_pid.isra.0
+ffffffff810c0000 t cgroup_can_fork.constprop.0
+ffffffff810d0000 t cgroup_can_fork.constprop.0\t[module]
+ffffffff810e0000 D twice
+ffffffff810e1000 t twice
+ffffffff810e2000 t twice
+"""
+
+
+def test_symbols_of_a_function(tmp_path: Path) -> None:
+    write(tmp_path, "proc/kallsyms", SYMBOLS)
+    assert symbols_of("copy_process", tmp_path) == ["copy_process"]
+    assert symbols_of("alloc_pid", tmp_path) == ["alloc_pid.isra.0"]
+    assert symbols_of("cgroup_can_fork", tmp_path) == ["cgroup_can_fork.constprop.0"]
+    assert symbols_of("twice", tmp_path) == ["twice", "twice"]
+    assert symbols_of("nothing", tmp_path) == []
+
+
+def test_return_probes_of_the_kernel(tmp_path: Path) -> None:
+    assert gather(tmp_path).return_probe_type is None
+    write(tmp_path, "sys/bus/event_source/devices/kprobe/type", "8\n")
+    assert gather(tmp_path).return_probe_type == 8

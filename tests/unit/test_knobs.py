@@ -54,4 +54,6 @@ def test_the_node_and_what_is_not_a_cgroup() -> None:
     assert "inside that PID namespace (level 2)" in knobs.knob_of_pid_namespace(2)
     assert "uid 1000" in knobs.knob_of_user(1000)
     assert "memory" in knobs.knob_of_other(Limit.MEMORY, "ENOMEM")
-    assert "EINVAL" in knobs.knob_of_other(Limit.OTHER, "EINVAL")
+    assert "the program itself" in knobs.knob_of_other(Limit.OTHER, "EINVAL")
+    assert "security module" in knobs.knob_of_other(Limit.OTHER, "EPERM")
+    assert "ERANGE" in knobs.knob_of_other(Limit.OTHER, "ERANGE")

@@ -8,7 +8,7 @@ import pytest
 
 from threadtrace.errors import PrivilegeError, UnavailableError
 from threadtrace.probe.host import CAPABILITIES, HostFacts
-from threadtrace.probe.plan import HookKind, make_plan
+from threadtrace.probe.plan import HookKind, HookPlan, RefusalHook, make_plan
 
 USUAL = HostFacts(
     kernel_release="6.1.0-18-amd64",
@@ -80,6 +80,67 @@ def test_a_stage_that_cannot_be_seen_makes_all_inferred() -> None:
     plan = make_plan(replace(USUAL, fexit_functions=frozenset({"copy_process", "alloc_pid"})))
     assert not plan.sees_stages
     assert any(hook.kind is HookKind.TRACEPOINT for hook in plan.hooks)
+
+
+RETURN_PROBES = (
+    ("copy_process", "copy_process.isra.0"),
+    ("alloc_pid", "alloc_pid"),
+    ("cgroup_can_fork", "cgroup_can_fork"),
+)
+FUNCTIONS = frozenset(function for function, _ in RETURN_PROBES)
+EVERYTHING = replace(USUAL, fexit_functions=FUNCTIONS, return_probe_symbols=RETURN_PROBES)
+
+
+def refusal_kinds(plan: HookPlan) -> set[HookKind]:
+    of_births = {HookKind.TYPED_RAW_TRACEPOINT, HookKind.RAW_TRACEPOINT}
+    return {hook.kind for hook in plan.hooks} - of_births
+
+
+def test_return_probes_come_before_tracepoints() -> None:
+    plan = make_plan(replace(EVERYTHING, fexit_functions=frozenset()))
+    assert refusal_kinds(plan) == {HookKind.KRETPROBE}
+    assert plan.sees_stages
+    assert plan.uses_return_probes
+    targets = {hook.program: hook.target for hook in plan.hooks}
+    assert targets["on_copy_process_return"] == "copy_process.isra.0"
+
+
+def test_return_probes_serve_without_btf() -> None:
+    facts = replace(EVERYTHING, fexit_functions=frozenset(), has_btf=False, headers_directory="/x")
+    assert HookKind.KRETPROBE in refusal_kinds(make_plan(facts))
+
+
+def test_a_stage_without_return_probe_makes_all_inferred() -> None:
+    plan = make_plan(replace(USUAL, return_probe_symbols=RETURN_PROBES[:2]))
+    assert refusal_kinds(plan) == {HookKind.TRACEPOINT}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "kinds"),
+    [
+        (RefusalHook.AUTO, {HookKind.FEXIT}),
+        (RefusalHook.FEXIT, {HookKind.FEXIT}),
+        (RefusalHook.KRETPROBE, {HookKind.KRETPROBE}),
+        (RefusalHook.TRACEPOINT, {HookKind.TRACEPOINT}),
+        (RefusalHook.OFF, set()),
+    ],
+)
+def test_the_hook_that_is_wanted(wanted: RefusalHook, kinds: set[HookKind]) -> None:
+    plan = make_plan(EVERYTHING, wanted)
+    assert refusal_kinds(plan) == kinds
+    assert bool(plan.missing) is (wanted is RefusalHook.OFF)
+
+
+@pytest.mark.parametrize("wanted", [RefusalHook.FEXIT, RefusalHook.KRETPROBE])
+def test_a_hook_that_this_kernel_lacks(wanted: RefusalHook) -> None:
+    with pytest.raises(UnavailableError, match=f"{wanted.value}: use --refusal-hook auto"):
+        make_plan(USUAL, wanted)
+
+
+def test_wanted_tracepoints_that_are_not_there() -> None:
+    facts = replace(EVERYTHING, clone_exit_tracepoints=())
+    with pytest.raises(UnavailableError, match="CONFIG_FTRACE_SYSCALLS"):
+        make_plan(facts, RefusalHook.TRACEPOINT)
 
 
 def test_without_tracefs_refusals_are_missing_and_the_rest_works() -> None:

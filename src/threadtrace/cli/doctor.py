@@ -10,7 +10,8 @@ from pathlib import Path
 
 import click
 
-from threadtrace.cli.options import host_root_option, max_cgroups_option
+from threadtrace.cli.options import host_root_option, max_cgroups_option, refusal_hook_option
+from threadtrace.probe.plan import RefusalHook
 
 _INDENT = " " * 25
 _WIDTH = 75
@@ -20,8 +21,9 @@ _MARKS = {"ok": ("ok", "green"), "limited": ("limited", "yellow"), "missing": ("
 @click.command()
 @max_cgroups_option
 @host_root_option
+@refusal_hook_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object, for scripts.")
-def doctor(max_cgroups: int, host_root: Path, as_json: bool) -> int:
+def doctor(max_cgroups: int, host_root: Path, refusal_hook: RefusalHook, as_json: bool) -> int:
     """Tell what works on this host, what does not, and the command that mends it.
 
     Exit code 0 when the live view will work, 69 when it will not.
@@ -35,7 +37,7 @@ def doctor(max_cgroups: int, host_root: Path, as_json: bool) -> int:
 
     if sys.stdout is None:
         raise OutputError("standard output is closed: redirect it to a file")
-    checks = examine(AgentOptions(max_cgroups, host_root))
+    checks = examine(AgentOptions(max_cgroups, host_root, refusal_hook=refusal_hook))
     works = all(check.state is not State.MISSING for check in checks)
     if as_json:
         report = {"is_working": works, "checks": [known(asdict(check)) for check in checks]}

@@ -8,6 +8,8 @@ from typing import Any
 
 import click
 
+from threadtrace.probe.plan import RefusalHook
+
 _MAX_CGROUPS_LIMIT = 1 << 20
 
 
@@ -58,6 +60,21 @@ host_root_option = click.option(
 )
 
 
+def _as_refusal_hook(context: click.Context, option: click.Parameter, value: str) -> RefusalHook:
+    del context, option
+    return RefusalHook(value)
+
+
+refusal_hook_option = click.option(
+    "--refusal-hook",
+    type=click.Choice([hook.value for hook in RefusalHook]),
+    default=RefusalHook.AUTO.value,
+    show_default=True,
+    callback=_as_refusal_hook,
+    help="Where refused clones are seen. auto: at the return of the kernel's own functions (fexit, "
+    "else kretprobe), else at the exit tracepoints, which slow every system call by some 50 ns. "
+    "off: nowhere.",
+)
 socket_option = click.option(
     "--socket",
     metavar="PATH",
@@ -72,6 +89,13 @@ socket_option = click.option(
 
 def counting_options(command: Any) -> Any:
     """The options of every command that counts."""
-    for option in (socket_option, host_root_option, max_cgroups_option, interval_option):
+    options = (
+        socket_option,
+        refusal_hook_option,
+        host_root_option,
+        max_cgroups_option,
+        interval_option,
+    )
+    for option in options:
         command = option(command)
     return command

@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from threadtrace.cli.options import Seconds, counting_options
+from threadtrace.probe.plan import RefusalHook
 
 
 @click.command()
@@ -32,6 +33,7 @@ def stream(
     interval_seconds: float,
     max_cgroups: int,
     host_root: Path,
+    refusal_hook: RefusalHook,
     socket: Path,
     duration_seconds: float | None,
     output: str,
@@ -58,7 +60,7 @@ def stream(
         )
     stop = StopSignal()
     sink = LineSink.open(output, stop.is_set)
-    options = AgentOptions(max_cgroups, host_root, socket, agents_answer)
+    options = AgentOptions(max_cgroups, host_root, socket, agents_answer, refusal_hook)
     with start_agent(options) as agent, stop:
         events = EventStream(EventWriter(), sink, include_idle)
         events.on_start(time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds})

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from threadtrace.cli.options import counting_options
+from threadtrace.probe.plan import RefusalHook
 
 if TYPE_CHECKING:
     from threadtrace.output.views import JsonView, Limitations, LiveView, PlainView
@@ -23,6 +24,7 @@ def top(
     interval_seconds: float,
     max_cgroups: int,
     host_root: Path,
+    refusal_hook: RefusalHook,
     socket: Path,
     once: bool,
     as_json: bool,
@@ -38,7 +40,9 @@ def top(
     from threadtrace.output.why import agents_answer
 
     stop = StopSignal()
-    options = AgentOptions(max_cgroups, host_root, None if once else socket, agents_answer)
+    options = AgentOptions(
+        max_cgroups, host_root, None if once else socket, agents_answer, refusal_hook
+    )
     with start_agent(options) as agent, stop:
         limits = Limitations(agent.details()["missing"], agent.counts_refusals)
         duration = interval_seconds if once else None

@@ -12,12 +12,14 @@ from threadtrace.cli.options import (
     Seconds,
     host_root_option,
     max_cgroups_option,
+    refusal_hook_option,
     socket_option,
 )
 
 if TYPE_CHECKING:
     from threadtrace.agent import AgentOptions, StopSignal
     from threadtrace.pipeline import Pipeline
+    from threadtrace.probe.plan import RefusalHook
 
 _EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, "unknown": 3}
 
@@ -28,6 +30,7 @@ _LOOK_SECONDS = 0.1
 @click.command()
 @max_cgroups_option
 @host_root_option
+@refusal_hook_option
 @socket_option
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer, for scripts.")
 @click.option(
@@ -40,6 +43,7 @@ _LOOK_SECONDS = 0.1
 def why(
     max_cgroups: int,
     host_root: Path,
+    refusal_hook: RefusalHook,
     socket: Path,
     as_json: bool,
     watch_seconds: float | None,
@@ -53,7 +57,7 @@ def why(
     """
     from threadtrace.agent import AgentOptions, StopSignal
 
-    options = AgentOptions(max_cgroups, host_root)
+    options = AgentOptions(max_cgroups, host_root, refusal_hook=refusal_hook)
     stop = StopSignal()
     with stop:
         while True:

@@ -15,6 +15,9 @@ _QOS_CLASS = re.compile(r"(.*kubepods-)?(burstable|besteffort|guaranteed)(\.slic
 # The largest that the kernel takes on 64 bits: PID_MAX_LIMIT, include/linux/threads.h.
 _HIGHEST_PID_MAX = 4_194_304
 
+_FORBIDDEN = ("EPERM", "EACCES")
+_WRONG_ARGUMENTS = ("EINVAL", "EBADF", "EFAULT", "E2BIG")
+
 _OF_RUNTIME = {
     "docker": "docker update --pids-limit N {id}",
     "podman": "podman update --pids-limit N {id}",
@@ -71,6 +74,13 @@ def knob_of_other(limit: Limit, error: str) -> str:
         return "the memory limit of the container or its pod, or the node's memory"
     if limit is Limit.NAMESPACE:
         return "the sysctls user.max_*_namespaces; or the PID namespace's init has ended"
+    if error in _FORBIDDEN:
+        return (
+            "the policy of a security module (AppArmor, SELinux, BPF LSM), the seccomp profile, or "
+            "a capability that new namespaces need: the audit log or dmesg may tell"
+        )
+    if error in _WRONG_ARGUMENTS:
+        return "the program itself: it asked with arguments that the kernel does not take"
     return f"none that is known: the kernel answered {error}"
 
 

@@ -276,6 +276,8 @@ _LOSSES = {
     "records_ring": "notices of cgroups that came or went (found again through the file system)",
     "refusal_records": "notices of refused clones (counted, and told with the next event)",
     "kernel_programs": "runs that the kernel skipped",
+    "return_probes": "returns of clone that no return probe saw: refusals among them are not "
+    "counted; --refusal-hook tracepoint sees them all",
     "output": "events that could not be written",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,7 +48,11 @@ class HostFacts:
     in_initial_user_namespace: bool | None = None
     fexit_functions: frozenset[str] = frozenset()
     """Of TRACED_FUNCTIONS, those to whose return a program can be attached: told by the loader,
-    which tries."""
+    which tries, like the next."""
+    return_probe_symbols: tuple[tuple[str, str], ...] = ()
+    """(of TRACED_FUNCTIONS, symbol on which the kernel takes a return probe)."""
+    return_probe_type: int | None = None
+    """Of the perf events that are return probes; None where the kernel has none."""
 
 
 def gather(root: Path = Path("/")) -> HostFacts:
@@ -66,6 +71,7 @@ def gather(root: Path = Path("/")) -> HostFacts:
         online_cpu=_first_online_cpu(root),
         in_initial_pid_namespace=_is_inode(root / "proc/self/ns/pid", _INITIAL_PID_NAMESPACE),
         in_initial_user_namespace=_is_inode(root / "proc/self/ns/user", _INITIAL_USER_NAMESPACE),
+        return_probe_type=_number(root / "sys/bus/event_source/devices/kprobe/type"),
     )
 
 
@@ -89,9 +95,9 @@ def _tracefs(root: Path) -> Path | None:
 def _clone_exit_tracepoints(tracefs: Path) -> tuple[tuple[str, int], ...]:
     found = []
     for name in CLONE_SYSTEM_CALLS:
-        text = _read(tracefs / f"events/syscalls/sys_exit_{name}/id").strip()
-        if text.isdigit():
-            found.append((name, int(text)))
+        number = _number(tracefs / f"events/syscalls/sys_exit_{name}/id")
+        if number is not None:
+            found.append((name, number))
     return tuple(found)
 
 
@@ -117,6 +123,21 @@ def _is_inode(path: Path, inode: int) -> bool | None:
         return path.stat().st_ino == inode
     except OSError:
         return None
+
+
+def symbols_of(function: str, root: Path = Path("/")) -> list[str]:
+    """What a function of the kernel is called in its symbol table.
+
+    Compilers add a suffix to a function of which they changed the parameters: ``NAME.isra.0``,
+    ``NAME.constprop.0``. Parts of one that were moved elsewhere (``NAME.cold``) are left out.
+    """
+    pattern = rf"^[0-9a-f]+ [tT] ({re.escape(function)}(?:\.(?:isra|constprop|llvm)[^\s]*)?)$"
+    return re.findall(pattern, _read(root / "proc/kallsyms"), re.MULTILINE)
+
+
+def _number(path: Path) -> int | None:
+    text = _read(path).strip()
+    return int(text) if text.isdigit() else None
 
 
 def _read(path: Path) -> str:

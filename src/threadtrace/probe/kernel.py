@@ -1,4 +1,4 @@
-"""The four system calls that attach a program, which neither bcc nor every libbpf offers.
+"""The system calls that attach a program, which neither bcc nor every libbpf offers.
 
 bcc 0.18 to 0.26 cannot load BTF raw tracepoints, and looks for tracefs in one place only; libbpf
 before 1.0 has another signature for each. The system calls themselves are stable
@@ -17,6 +17,7 @@ _BPF_PROG_LOAD, _BPF_RAW_TRACEPOINT_OPEN = 5, 17
 _BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP, _BPF_TRACE_FEXIT = 26, 23, 25
 _PERF_TYPE_TRACEPOINT, _PERF_FLAG_FD_CLOEXEC = 2, 8
 _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_BPF = 0x2400, 0x40042408
+_RETURN_PROBE = 1  # /sys/bus/event_source/devices/kprobe/format/retprobe: config:0
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_PRIVATE = 0x4000, 1 << 18
 
@@ -70,7 +71,13 @@ class _PerfEventAttributes(ctypes.Structure):
         ("size", ctypes.c_uint32),
         ("config", ctypes.c_uint64),
         ("sample_period", ctypes.c_uint64),
-        ("rest", ctypes.c_uint8 * 40),  # up to PERF_ATTR_SIZE_VER0
+        ("sample_type", ctypes.c_uint64),
+        ("read_format", ctypes.c_uint64),
+        ("flags", ctypes.c_uint64),
+        ("wakeup_events", ctypes.c_uint32),
+        ("bp_type", ctypes.c_uint32),
+        ("kprobe_func", ctypes.c_uint64),  # config1
+        ("probe_offset", ctypes.c_uint64),  # config2, up to PERF_ATTR_SIZE_VER1
     ]
 
 
@@ -167,16 +174,57 @@ def attach_tracepoint(program_fd: int, tracepoint_id: int, online_cpu: int) -> i
         config=tracepoint_id,
         sample_period=1,
     )
-    fd = _system_call(
+    fd = _open_event(attributes, online_cpu)
+    _set_program(fd, program_fd)
+    return fd
+
+
+def open_return_probe(event_type: int, function: str, online_cpu: int) -> int:
+    """Place a return probe (kretprobe) that belongs to this process alone; its descriptor.
+
+    Args:
+        event_type: as /sys/bus/event_source/devices/kprobe/type has it.
+        function: a function of the kernel, as /proc/kallsyms names it.
+        online_cpu: any; the probe is placed for all.
+
+    Raises:
+        OSError: no such function, or one that must not be probed.
+    """
+    name = ctypes.create_string_buffer(function.encode())
+    attributes = _PerfEventAttributes(
+        type=event_type,
+        size=ctypes.sizeof(_PerfEventAttributes),
+        config=_RETURN_PROBE,
+        sample_period=1,
+        kprobe_func=ctypes.addressof(name),
+    )
+    return _open_event(attributes, online_cpu)
+
+
+def attach_return_probe(program_fd: int, event_type: int, function: str, online_cpu: int) -> int:
+    """Attach a program to the return of a function; the descriptor is the attachment.
+
+    Raises:
+        OSError: see open_return_probe, or the program is refused.
+    """
+    fd = open_return_probe(event_type, function, online_cpu)
+    _set_program(fd, program_fd)
+    return fd
+
+
+def _open_event(attributes: _PerfEventAttributes, online_cpu: int) -> int:
+    return _system_call(
         _numbers()[1], ctypes.byref(attributes), -1, online_cpu, -1, _PERF_FLAG_FD_CLOEXEC
     )
+
+
+def _set_program(fd: int, program_fd: int) -> None:
     try:
         fcntl.ioctl(fd, _PERF_EVENT_IOC_SET_BPF, program_fd)
         fcntl.ioctl(fd, _PERF_EVENT_IOC_ENABLE, 0)
     except OSError:
         os.close(fd)
         raise
-    return fd
 
 
 def mount_privately(file_system: str, target: str) -> None:

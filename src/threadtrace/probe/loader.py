@@ -13,6 +13,7 @@ from typing import Any
 import orjson
 
 from threadtrace.errors import ThreadtraceError, UnavailableError
+from threadtrace.probe.plan import RefusalHook
 
 DEFAULT_MAX_CGROUPS = 16_384
 DEFAULT_MAX_PROCESSES = 16_384
@@ -28,6 +29,7 @@ class LoaderOptions:
     pids_hierarchy_id: int
     max_cgroups: int = DEFAULT_MAX_CGROUPS
     max_processes: int = DEFAULT_MAX_PROCESSES
+    refusal_hook: RefusalHook = RefusalHook.AUTO
 
 
 @dataclass(slots=True)

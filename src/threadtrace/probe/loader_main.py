@@ -23,12 +23,7 @@ import orjson
 from threadtrace.errors import ThreadtraceError, UnavailableError
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
-from threadtrace.probe.host import (
-    TRACED_FUNCTIONS,
-    TRACEFS_DIRECTORIES,
-    HostFacts,
-    gather,
-)
+from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
 from threadtrace.probe.offsets import (
     INFERRED_LIMITS,
     OffsetFlags,
@@ -36,7 +31,8 @@ from threadtrace.probe.offsets import (
     offset_flags,
 )
 from threadtrace.probe.paths import bpf_directory
-from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, make_plan
+from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, RefusalHook, make_plan
+from threadtrace.probe.trials import try_traced_functions
 
 # In the order of their includes, which their guards then turn into nothing.
 _SOURCES = (
@@ -90,8 +86,9 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     """Do all of it; the message for the agent and the descriptors that go with it."""
     facts, mounted = _with_tracefs(gather())
     types = _kernel_types() if facts.has_btf else None
-    facts = replace(facts, fexit_functions=_fexit_functions(types))
-    plan = make_plan(facts)
+    wanted = RefusalHook(options["refusal_hook"])
+    facts = try_traced_functions(facts, types, wanted)
+    plan = make_plan(facts, wanted)
     flags, untold_limits = _compiler_flags(plan, types, options)
     module = _compile(flags, plan, compiler_output)
     _lift_memory_limit()
@@ -103,7 +100,7 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
         try:
             if hook.program not in programs:
                 programs[hook.program] = _load_program(module, hook, types)
-            attachments.append(_attach(hook, programs[hook.program], facts.online_cpu))
+            attachments.append(_attach(hook, programs[hook.program], facts))
             attached.append(hook)
         except OSError as error:
             missing.append(_not_attached(hook, error))
@@ -142,16 +139,6 @@ def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:
     ), True
 
 
-def _fexit_functions(types: KernelTypes | None) -> frozenset[str]:
-    """Found out by trying: whether a kernel can is told by no file."""
-    if types is None:
-        return frozenset()
-    ids = {name: types.function_id(name) for name in TRACED_FUNCTIONS}
-    return frozenset(
-        name for name, number in ids.items() if number and kernel.can_trace_return(number)
-    )
-
-
 def _kernel_types() -> KernelTypes:
     try:
         return KernelTypes()
@@ -171,12 +158,14 @@ def _compiler_flags(
         f"-DMAX_PROCESSES={options['max_processes']}",
         f"-DPIDS_HIERARCHY_ID={options['pids_hierarchy_id']}",
     ]
+    if plan.sees_stages:
+        flags.append("-DTHREADTRACE_SEES_STAGES")
+    if plan.uses_return_probes:
+        flags.append("-DTHREADTRACE_RETURN_PROBES")
     if types is None:
         return OffsetFlags([*flags, "-DTHREADTRACE_KERNEL_HEADERS"], list(INFERRED_LIMITS))
     if plan.typed_arguments:
         flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
-    if plan.sees_stages:
-        flags.append("-DTHREADTRACE_SEES_STAGES")
     try:
         offsets = offset_flags(types)
     except UnknownLayout as error:
@@ -263,17 +252,26 @@ def _load_program(module: Any, hook: Hook, types: KernelTypes | None) -> int:
             raise OSError(f"this kernel has no tracepoint {hook.target}")
         code = module.dump_func(hook.program.encode())
         return kernel.load_typed_raw_tracepoint(hook.program, code, btf_id)
-    kind = module.TRACEPOINT if hook.kind is HookKind.TRACEPOINT else module.RAW_TRACEPOINT
+    kinds = {
+        HookKind.TRACEPOINT: module.TRACEPOINT,
+        HookKind.KRETPROBE: module.KPROBE,
+        HookKind.RAW_TRACEPOINT: module.RAW_TRACEPOINT,
+    }
     try:
-        return int(module.load_func(hook.program.encode(), kind).fd)
+        return int(module.load_func(hook.program.encode(), kinds[hook.kind]).fd)
     except Exception as error:  # bcc raises bare Exception
         raise OSError(str(error)) from None
 
 
-def _attach(hook: Hook, program_fd: int, online_cpu: int) -> int:
+def _attach(hook: Hook, program_fd: int, facts: HostFacts) -> int:
     if hook.kind is HookKind.TRACEPOINT:
         assert hook.tracepoint_id is not None
-        return kernel.attach_tracepoint(program_fd, hook.tracepoint_id, online_cpu)
+        return kernel.attach_tracepoint(program_fd, hook.tracepoint_id, facts.online_cpu)
+    if hook.kind is HookKind.KRETPROBE:
+        assert facts.return_probe_type is not None
+        return kernel.attach_return_probe(
+            program_fd, facts.return_probe_type, hook.target, facts.online_cpu
+        )
     typed = hook.kind in (HookKind.TYPED_RAW_TRACEPOINT, HookKind.FEXIT)
     return kernel.open_raw_tracepoint(program_fd, None if typed else hook.target)
 

@@ -59,13 +59,25 @@ _UCOUNTS_MEMBERS: Mapping[str, _Path] = {
     "UCOUNTS_UID": (("ucounts", "uid"),),
     "USER_NAMESPACE_UCOUNTS": (("user_namespace", "ucounts"),),
 }
+_OPEN_FILE_MEMBERS: Mapping[str, _Path] = {
+    "TASK_FILES": (("task_struct", "files"),),
+    "FILES_FDT": (("files_struct", "fdt"),),
+    "FDTABLE_FD": (("fdtable", "fd"),),
+    "FILE_DENTRY": (("file", "f_path"), ("path", "dentry")),
+    "DENTRY_INODE": (("dentry", "d_inode"),),
+    "INODE_PRIVATE": (("inode", "i_private"),),
+    "KERNFS_NODE_PRIV": (("kernfs_node", "priv"),),
+}
 # Where the counts by user and their limits are: (enum, array of ucounts, array of user_namespace).
 _PROCESS_COUNTS_OF_USERS = (
     ("rlimit_type", "rlimit", "rlimit_max"),
     ("ucount_type", "ucount", "ucount_max"),
 )
-# The saved first argument of a system call: x86, arm64, riscv.
+# In the saved registers, on x86, arm64 and riscv: the first argument of a system call, its number,
+# and what a function returns.
 _FIRST_ARGUMENTS = ("di", "orig_x0", "orig_a0")
+_CALL_NUMBERS = ("orig_ax", "syscallno", "a7")
+_RETURN_VALUES = ("ax", "regs", "a0")
 _WORD_BYTES = 8
 
 INFERRED_LIMITS = ("pids_max", "pid_max", "threads_max", "rlimit_nproc")
@@ -102,7 +114,11 @@ def offset_flags(types: KernelTypes) -> OffsetFlags:
     if subsystems is None or index is None:
         raise UnknownLayout("the kernel has no pids controller")
     offsets["CSS_SET_PIDS"] = subsystems + _WORD_BYTES * index
+    files = _open_files(types, index)
     defined = []
+    if files is not None:
+        offsets |= files
+        defined.append("READS_OPEN_FILES")
     # (void *data, struct task_struct *p[, bool group_dead])
     if len(types.function_parameters("btf_trace_sched_process_exit")) > 2:
         defined.append(EXIT_TELLS_GROUP_DEAD)
@@ -172,25 +188,44 @@ def _process_counts_of_users(types: KernelTypes) -> tuple[int | None, int | None
     return None, None
 
 
+def _open_files(types: KernelTypes, pids_index: int) -> dict[str, int] | None:
+    found = _all(types, _OPEN_FILE_MEMBERS)
+    subsystems = types.member_offset("cgroup", "subsys")
+    if found is None or subsystems is None:
+        return None
+    return found | {"CGROUP_PIDS": subsystems + _WORD_BYTES * pids_index}
+
+
+def return_value_offset(types: KernelTypes) -> int | None:
+    """Where a return probe finds what the function returned, in bytes into ``pt_regs``."""
+    return _register(types, _RETURN_VALUES)
+
+
+def _register(types: KernelTypes, names: tuple[str, ...]) -> int | None:
+    offsets = (types.member_offset("pt_regs", name) for name in names)
+    return next((offset for offset in offsets if offset is not None), None)
+
+
 def _traced_functions(types: KernelTypes) -> dict[str, int]:
     """What programs at the return of the kernel's functions need, where it can be known."""
     found = {
         "ALLOC_PID_PARAMETERS": types.parameter_count("alloc_pid"),
         "CLONE_ARGUMENTS_FLAGS": types.member_offset("kernel_clone_args", "flags"),
+        "CLONE_ARGUMENTS_CGROUP": types.member_offset("kernel_clone_args", "cgroup"),
+        "PT_REGS_RETURN_VALUE": return_value_offset(types),
     }
     return {name: value for name, value in found.items() if value is not None}
 
 
 def _system_call_arguments(types: KernelTypes) -> dict[str, int] | None:
     """What tells a refused thread from a refused process, from 5.15 on."""
-    task = types.enum_value("bpf_func_id", "BPF_FUNC_get_current_task_btf")
-    registers = types.enum_value("bpf_func_id", "BPF_FUNC_task_pt_regs")
-    places = (types.member_offset("pt_regs", name) for name in _FIRST_ARGUMENTS)
-    first = next((offset for offset in places if offset is not None), None)
-    if task is None or registers is None or first is None:
-        return None
-    return {
-        "HELPER_GET_CURRENT_TASK_BTF": task,
-        "HELPER_TASK_PT_REGS": registers,
-        "PT_REGS_FIRST_ARGUMENT": first,
+    found = {
+        "HELPER_GET_CURRENT_TASK_BTF": types.enum_value(
+            "bpf_func_id", "BPF_FUNC_get_current_task_btf"
+        ),
+        "HELPER_TASK_PT_REGS": types.enum_value("bpf_func_id", "BPF_FUNC_task_pt_regs"),
+        "PT_REGS_FIRST_ARGUMENT": _register(types, _FIRST_ARGUMENTS),
+        "PT_REGS_CALL_NUMBER": _register(types, _CALL_NUMBERS),
     }
+    known = {name: value for name, value in found.items() if value is not None}
+    return known if len(known) == len(found) else None

@@ -10,9 +10,10 @@ from threadtrace.probe.host import CLONE_SYSTEM_CALLS, HostFacts
 
 
 class HookKind(str, enum.Enum):
-    """How a program is attached, cheapest first."""
+    """How a program is attached."""
 
     FEXIT = "fexit"
+    KRETPROBE = "kretprobe"
     TYPED_RAW_TRACEPOINT = "typed_raw_tracepoint"
     RAW_TRACEPOINT = "raw_tracepoint"
     TRACEPOINT = "tracepoint"
@@ -49,6 +50,23 @@ class HookPlan:
     """Whether the function that refuses is seen, and not only what the system call returns."""
     kernel_headers: str | None
 
+    @property
+    def uses_return_probes(self) -> bool:
+        """Whether refusals are seen by return probes, of which the kernel may lose some."""
+        return any(hook.kind is HookKind.KRETPROBE for hook in self.hooks)
+
+
+class RefusalHook(str, enum.Enum):
+    """Where refused clones are to be seen, as a user may choose it."""
+
+    AUTO = "auto"
+    """The first of those below that this kernel takes."""
+    FEXIT = "fexit"
+    KRETPROBE = "kretprobe"
+    TRACEPOINT = "tracepoint"
+    OFF = "off"
+    """Nowhere: they are not counted."""
+
 
 USER_NAMESPACE_MESSAGE = (
     "in a user namespace of its own, whose capabilities do not reach the kernel's programs: "
@@ -66,21 +84,26 @@ _LIFECYCLE = {
 }
 
 
-def make_plan(facts: HostFacts) -> HookPlan:
+def make_plan(facts: HostFacts, wanted: RefusalHook = RefusalHook.AUTO) -> HookPlan:
     """Decide.
+
+    Args:
+        facts: about this host.
+        wanted: which hook on refused clones the user wants.
 
     Raises:
         PrivilegeError: a capability is missing without which nothing can be attached.
-        UnavailableError: neither BTF nor kernel headers, or lockdown forbids what is needed.
+        UnavailableError: neither BTF nor kernel headers, lockdown forbids what is needed, or this
+            kernel does not take the hook that is wanted.
     """
     _require_privileges(facts)
     _require_readable_kernel(facts)
-    refusal_hooks, missing = _refusal_hooks(facts)
+    refusal_hooks, missing = _refusal_hooks(facts, wanted)
     return HookPlan(
         hooks=(*_lifecycle_hooks(facts), *refusal_hooks),
         missing=missing,
         typed_arguments=facts.has_btf,
-        sees_stages=any(hook.kind is HookKind.FEXIT for hook in refusal_hooks),
+        sees_stages=any(hook.kind is not HookKind.TRACEPOINT for hook in refusal_hooks),
         kernel_headers=None if facts.has_btf else facts.headers_directory,
     )
 
@@ -120,30 +143,67 @@ def _lifecycle_hooks(facts: HostFacts) -> list[Hook]:
     return [Hook(program, kind, target, reason) for target, program in _LIFECYCLE.items()]
 
 
-# function: program of bpf/refusal.bpf.c
+# function: programs of bpf/refusal.bpf.c, by fexit and by return probe
 _STAGES = {
-    "copy_process": "on_copy_process_exit",
-    "alloc_pid": "on_alloc_pid_exit",
-    "cgroup_can_fork": "on_cgroup_can_fork_exit",
+    "copy_process": ("on_copy_process_exit", "on_copy_process_return"),
+    "alloc_pid": ("on_alloc_pid_exit", "on_alloc_pid_return"),
+    "cgroup_can_fork": ("on_cgroup_can_fork_exit", "on_cgroup_can_fork_return"),
 }
+_RefusalHooks = tuple[list[Hook], tuple[Missing, ...]]
 
 
-def _refusal_hooks(facts: HostFacts) -> tuple[list[Hook], tuple[Missing, ...]]:
-    if _STAGES.keys() <= facts.fexit_functions:
-        reason = "the refusing function is seen; costs on a clone only"
-        return [
-            Hook(program, HookKind.FEXIT, function, reason) for function, program in _STAGES.items()
-        ], ()
+def _refusal_hooks(facts: HostFacts, wanted: RefusalHook) -> _RefusalHooks:
+    if wanted is RefusalHook.OFF:
+        remedy = "leave out --refusal-hook off"
+        return [], (Missing("refusals", "refused clones are not counted", remedy),)
+    kinds = {
+        RefusalHook.FEXIT: _fexit_hooks,
+        RefusalHook.KRETPROBE: _return_probe_hooks,
+        RefusalHook.TRACEPOINT: _tracepoint_hooks,
+    }
+    for kind, hooks_of in kinds.items():
+        if wanted in (kind, RefusalHook.AUTO) and (hooks := hooks_of(facts)):
+            return hooks, ()
+    missing = _no_tracepoints(facts)
+    if wanted is RefusalHook.AUTO:
+        return [], (missing,)
+    remedy = missing.remedy if wanted is RefusalHook.TRACEPOINT else "use --refusal-hook auto"
+    raise UnavailableError(f"this kernel does not take --refusal-hook {wanted.value}: {remedy}")
+
+
+def _fexit_hooks(facts: HostFacts) -> list[Hook]:
+    if not _STAGES.keys() <= facts.fexit_functions:
+        return []
+    reason = "the refusing function is seen; costs on a clone only"
+    return [
+        Hook(program, HookKind.FEXIT, function, reason)
+        for function, (program, _) in _STAGES.items()
+    ]
+
+
+def _return_probe_hooks(facts: HostFacts) -> list[Hook]:
+    symbols = dict(facts.return_probe_symbols)
+    if not _STAGES.keys() <= symbols.keys():
+        return []
+    reason = "no fexit; the refusing function is seen; costs on a clone only, more than fexit does"
+    return [
+        Hook(program, HookKind.KRETPROBE, symbols[function], reason)
+        for function, (_, program) in _STAGES.items()
+    ]
+
+
+def _tracepoint_hooks(facts: HostFacts) -> list[Hook]:
     reason = "return value of the system call; slows every system call of the node a little"
-    hooks = [
+    return [
         Hook("on_clone_exit", HookKind.TRACEPOINT, f"syscalls:sys_exit_{name}", reason, number)
         for name, number in facts.clone_exit_tracepoints
     ]
-    if hooks:
-        return hooks, ()
+
+
+def _no_tracepoints(facts: HostFacts) -> Missing:
     if facts.tracefs_directory is None:
         remedy = "mount -t tracefs tracefs /sys/kernel/tracing, or add CAP_SYS_ADMIN"
     else:
         remedy = "boot a kernel with CONFIG_FTRACE_SYSCALLS=y"
     calls = ", ".join(CLONE_SYSTEM_CALLS)
-    return [], (Missing(f"exit tracepoints of {calls}", "refused clones are not counted", remedy),)
+    return Missing(f"exit tracepoints of {calls}", "refused clones are not counted", remedy)

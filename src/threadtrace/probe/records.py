@@ -36,6 +36,8 @@ class NodeCounter(IntEnum):
     LOST_PROCESS_COUNTS = 3
     LOST_CGROUP_RECORDS = 4
     LOST_REFUSAL_RECORDS = 5
+    CLONES = 6
+    CLONES_RETURNED = 7
 
 
 class NodeLimit(IntEnum):

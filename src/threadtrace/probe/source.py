@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -107,6 +108,40 @@ class BlindSource:
         """Nothing is open."""
 
 
+class ReturnProbes:
+    """How many returns of copy_process no return probe saw.
+
+    The kernel has room for so many calls of a probed function at a time (``maxactive``,
+    Documentation/trace/kprobes.rst) and skips the others; of a probe that belongs to one process it
+    tells their number (``nmissed``) only from 6.7 on. But each clone that succeeds passes the
+    tracepoint of births, inside that function, and then returns: what is missing was missed.
+    """
+
+    _READINGS = 5
+
+    def __init__(self) -> None:
+        self._open: deque[int] = deque(maxlen=self._READINGS)
+        self._at_start: int | None = None
+        self._missed = 0
+
+    def missed(self, born: int, returned: int) -> int:
+        """How many so far, at the least.
+
+        A clone may be between birth and return while the counters are read, but hardly one at each
+        of several readings: the smallest difference of the last ones counts.
+
+        Args:
+            born: clones that succeeded, cumulative.
+            returned: those whose return was seen, cumulative.
+        """
+        if self._at_start is None:
+            self._at_start = born - returned  # one program is attached before the other
+        self._open.append(born - returned - self._at_start)
+        if len(self._open) == self._READINGS:
+            self._missed = max(self._missed, min(self._open))
+        return self._missed
+
+
 class LiveSource:
     """The programs that the loader attached."""
 
@@ -115,6 +150,7 @@ class LiveSource:
         self._maps = loaded.maps
         self._reader = MapReader()
         self._ring = Ring(loaded.maps["records"])
+        self._returns = ReturnProbes()
         self._per_cpu_counts = CGROUP_COUNTS.size * self._reader.cpu_count
         self._per_cpu_number = NODE_COUNTER.size * self._reader.cpu_count
 
@@ -140,6 +176,9 @@ class LiveSource:
             "records_ring": node[NodeCounter.LOST_CGROUP_RECORDS],
             "refusal_records": node[NodeCounter.LOST_REFUSAL_RECORDS],
             "kernel_programs": self._missed_runs(),
+            "return_probes": self._returns.missed(
+                node[NodeCounter.CLONES], node[NodeCounter.CLONES_RETURNED]
+            ),
         }
         return Counters(
             cgroups=self._read_cgroups(),
