@@ -25,6 +25,17 @@ def own_cgroup(max_tasks: int) -> Iterator[str]:
         _remove_tree(top)
 
 
+def make_child(parent: str, name: str, max_tasks: int) -> str:
+    """A cgroup below one of the bench's own, with a limit of its own."""
+    delegated = f"{parent}/cgroup.subtree_control"
+    if os.path.exists(delegated):  # version 2
+        _write(delegated, "+pids")
+    path = f"{parent}/{name}"
+    os.mkdir(path)
+    _write(f"{path}/pids.max", str(max_tasks))
+    return path
+
+
 def within(cgroup: str, command: Sequence[str]) -> list[str]:
     """The command that moves itself into a cgroup and becomes ``command``."""
     script = 'echo $$ > "$1/cgroup.procs" && shift && exec "$@"'

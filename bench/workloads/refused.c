@@ -4,7 +4,8 @@
  *        refused WORKERS COUNT user UID LIMIT
  *        refused WORKERS COUNT pid-namespace PID_MAX LEVELS_BELOW HELD (6.14 and newer only)
  *        refused WORKERS COUNT namespaces
- *        refused WORKERS COUNT dead-namespace */
+ *        refused WORKERS COUNT dead-namespace
+ *        refused WORKERS COUNT memory */
 #define _GNU_SOURCE
 #include <err.h>
 #include <errno.h>
@@ -18,6 +19,7 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -109,22 +111,44 @@ static void prepare(char **words)
 	}
 }
 
-static void work(long count, int is_dead, unsigned int seed)
+static void leave_namespace_without_init(void)
+{
+	pid_t init;
+
+	if (unshare(CLONE_NEWPID))
+		err(1, "unshare");
+	init = fork();
+	if (!init)
+		_exit(0);
+	while (!kill(init, 0))
+		sched_yield();
+}
+
+/* More than the kernel lets a child copy, and no memory used (mm/util.c, __vm_enough_memory, with
+ * vm.overcommit_memory at 0). */
+static void hoard(void)
+{
+	struct sysinfo memory;
+	size_t half;
+	char *start;
+
+	sysinfo(&memory);
+	half = (memory.totalram + memory.totalswap) * memory.mem_unit / 10 * 7 & ~0xfffffUL;
+	start = mmap(NULL, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (start == MAP_FAILED || mprotect(start, half, PROT_READ | PROT_WRITE) ||
+	    mprotect(start + half, half, PROT_READ | PROT_WRITE))
+		err(1, "mmap");
+}
+
+static void work(long count, const char *cause, unsigned int seed)
 {
 	time_t end = time(NULL) + MAX_SECONDS;
 
 	signal(SIGCHLD, SIG_IGN); /* the kernel reaps */
-	if (is_dead) {
-		pid_t init;
-
-		if (unshare(CLONE_NEWPID))
-			err(1, "unshare");
-		init = fork();
-		if (!init)
-			_exit(0);
-		while (!kill(init, 0))
-			sched_yield();
-	}
+	if (!strcmp(cause, "dead-namespace"))
+		leave_namespace_without_init();
+	if (!strcmp(cause, "memory"))
+		hoard();
 	while (atomic_load(&board->refused) < count && time(NULL) < end) {
 		long pid = syscall(SYS_clone, clone_flags, 0, 0, 0, 0);
 
@@ -163,7 +187,7 @@ int main(int argc, char **argv)
 		}
 		if (!worker) {
 			prctl(PR_SET_PDEATHSIG, SIGKILL);
-			work(atol(argv[2]), !strcmp(argv[3], "dead-namespace"), 100 * i);
+			work(atol(argv[2]), argv[3], 100 * i);
 		}
 	}
 	for (int i = 0; i < workers; i++)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from . import cgroups, rootfs
+from .node import NAMESPACE, POD, CriNode, Node, RuncNode
 from .prerequisites import require
 from .runc_container import RuncPod
 
@@ -75,3 +76,13 @@ def containerd_cri(
 
     with Containerd(workload_rootfs, tmp_path_factory.mktemp("cri")) as containerd:
         yield containerd
+
+
+@pytest.fixture(params=["runc", "containerd"])
+def node(request: pytest.FixtureRequest) -> Iterator[Node]:
+    if request.param == "runc":
+        yield RuncNode(request.getfixturevalue("runc_pod"))
+        return
+    containerd: Containerd = request.getfixturevalue("containerd_cri")
+    with containerd.pod(POD, NAMESPACE) as pod:
+        yield CriNode(containerd, pod)

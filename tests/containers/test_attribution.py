@@ -9,102 +9,29 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
-
-import pytest
-
-from support.stream import Event
+from typing import TYPE_CHECKING
 
 from .agent import ENDED, STARTED, Agent, time_ns_of
+from .node import (
+    NAMESPACE,
+    POD,
+    PROCESSES,
+    THREADS,
+    Node,
+    RuncNode,
+    assert_named,
+    identity,
+    identity_of,
+)
 from .processes import wait_until
-from .rootfs import IMAGE, WorkloadRootfs
-from .runc_container import RuncContainer, RuncPod, kubernetes_annotations
-from .workload import Births, ContainerWorkload, CriError
+from .runc_container import RuncPod, kubernetes_annotations
+from .workload import Births, CriError
 
 if TYPE_CHECKING:
-    from .cri import Containerd, CriPod
+    from .cri import Containerd
 
-POD, NAMESPACE = "web-0", "shop"
-EAGAIN = 11
 NS = 1_000_000_000
-
-THREADS, PROCESSES = "threads_created_count", "processes_created_count"
-RATES = "workload.rates"
-
-
-class Node(Protocol):
-    """A node with one pod, POD in NAMESPACE, that containers can be started in."""
-
-    hostroot: Path
-    pod_uid: str
-
-    def container(self, name: str, *command: str) -> AbstractContextManager[ContainerWorkload]: ...
-
-
-class RuncNode:
-    def __init__(self, pod: RuncPod) -> None:
-        self.pod = pod
-        self.hostroot = pod.hostroot
-        self.pod_uid = pod.uid
-
-    @contextmanager
-    def container(self, name: str, *command: str) -> Iterator[RuncContainer]:
-        names = kubernetes_annotations(POD, NAMESPACE, self.pod_uid, name)
-        container = self.pod.run(*command, annotations=names)
-        try:
-            yield container
-        finally:
-            container.close()
-
-
-class CriNode:
-    def __init__(self, containerd: Containerd, pod: CriPod) -> None:
-        self.hostroot = containerd.hostroot
-        self.pod_uid = pod.uid
-        self.container = pod.container
-
-
-@pytest.fixture(params=["runc", "containerd"])
-def node(request: pytest.FixtureRequest) -> Iterator[Node]:
-    if request.param == "runc":
-        yield RuncNode(request.getfixturevalue("runc_pod"))
-        return
-    containerd: Containerd = request.getfixturevalue("containerd_cri")
-    with containerd.pod(POD, NAMESPACE) as pod:
-        yield CriNode(containerd, pod)
-
-
-def identity_of(event: Event) -> dict[str, Any]:
-    return {group: event[group] for group in ("k8s", "container", "process") if group in event}
-
-
-def identity(container: ContainerWorkload, name: str, **others: str) -> dict[str, Any]:
-    """All that the events of a container say of who it is, and nothing else."""
-    return {
-        "k8s": {
-            "namespace": {"name": others.get("namespace", NAMESPACE)},
-            "pod": {"name": others.get("pod", POD), "uid": container.pod_uid},
-            "container": {"name": name},
-        },
-        "container": {
-            "id": container.id,
-            "name": name,
-            "runtime": {"name": "containerd"},
-            "image": {"name": IMAGE},
-        },
-        "process": {"linux": {"cgroup": container.cgroup_path}},
-    }
-
-
-def assert_named(agent: Agent, path: str, expected: dict[str, Any]) -> None:
-    """From its first event to its last one."""
-    events = [event for name in (STARTED, RATES, ENDED) for event in agent.of(name, path)]
-    assert events
-    for event in events:
-        assert identity_of(event) == expected, event["event"]
 
 
 class TestLeak:
@@ -385,191 +312,3 @@ class TestProbes:
             # The controller counts each refusal; so must the agent, however it was met.
             assert agent.total(victim.cgroup_path, "refused_count") == victim.refusals() > 0
             assert agent.total(other.cgroup_path, "refused_count") == 0
-
-
-class TestLimits:
-    def test_limit_of_the_pod_and_of_the_container(self, containerd_cri: Containerd) -> None:
-        """Kubernetes limits the pod; the nearest limit above a container is told."""
-
-        def told(path: str, limit: int, owner: str) -> Event:
-            return agent.wait_for_rates(
-                path,
-                lambda event: (
-                    (
-                        event["threadtrace"].get("tasks_limit"),
-                        event["threadtrace"].get("tasks_limit_owner"),
-                    )
-                    == (limit, owner)
-                ),
-            )
-
-        with (
-            Agent(containerd_cri.hostroot, "--all") as agent,
-            containerd_cri.pod(POD, NAMESPACE, pids_limit=97) as pod,
-            pod.container("app", "leak", "threads", "5") as container,
-        ):
-            assert container.wait_ready().refused == 0
-            told(container.cgroup_path, 97, pod.cgroup.path)
-            told(pod.cgroup_path, 97, pod.cgroup.path)
-            agent.settle()
-            for path in (container.cgroup_path, pod.cgroup_path):
-                # The sandbox, the main thread and its five.
-                assert agent.last(path)["threadtrace"]["tasks_limit_usage"] == 7
-
-            container.set_pids_limit(53)
-            interval = told(container.cgroup_path, 53, container.cgroup_path)["threadtrace"]
-            assert (interval["tasks_limit_usage"], interval["tasks_count"]) == (6, 6)
-
-            pod.set_pids_limit(89)
-            told(pod.cgroup_path, 89, pod.cgroup.path)
-            agent.settle()
-            assert agent.last(container.cgroup_path)["threadtrace"]["tasks_limit"] == 53
-
-    def test_no_limit_is_absent(self, node: Node) -> None:
-        with (
-            Agent(node.hostroot, "--all") as agent,
-            node.container("app", "leak", "threads", "0") as container,
-        ):
-            assert container.wait_ready().refused == 0
-            agent.settle()
-            for event in agent.rates(container.cgroup_path):
-                assert not [name for name in event["threadtrace"] if "tasks_limit" in name]
-
-    def test_refusals_are_attributed(self, node: Node) -> None:
-        with (
-            Agent(node.hostroot) as agent,
-            node.container("other", "leak", "threads", "0") as other,
-            node.container("app", "leak", "threads", "13", "--wait") as container,
-        ):
-            container.wait_waiting()
-            container.set_pids_limit(container.pids_current())
-            container.begin()
-            assert container.wait_ready() == Births(created=0, refused=13, errno=EAGAIN)
-            agent.settle()
-            assert agent.refused(container.cgroup_path) == {"EAGAIN": 13}
-            assert agent.total(container.cgroup_path, "refused_count") == 13
-            assert container.refusals() == 13
-            assert agent.refused(other.cgroup_path) == {}
-            for event in agent.rates(container.cgroup_path):
-                refused = event["threadtrace"]["refused_count"]
-                assert event["severity_text"] == ("WARN" if refused else "INFO")
-            assert_named(agent, container.cgroup_path, identity(container, "app"))
-
-    def test_refusals_under_the_default_seccomp_profile(self, containerd_cri: Containerd) -> None:
-        """The profile answers clone3 with ENOSYS: no refusal. The clone that follows is one."""
-        with (
-            Agent(containerd_cri.hostroot) as agent,
-            containerd_cri.pod(POD, NAMESPACE) as pod,
-            pod.container(
-                "app", "leak", "threads", "29", "--wait", runtime_default_seccomp=True
-            ) as container,
-        ):
-            container.wait_waiting()
-            agent.settle()
-            before = agent.total(container.cgroup_path, THREADS)
-            container.set_pids_limit(container.pids_current() + 16)
-            container.begin()
-            assert container.wait_ready() == Births(created=16, refused=13, errno=EAGAIN)
-            agent.settle()
-            assert agent.total(container.cgroup_path, THREADS) - before == 16
-            assert agent.refused(container.cgroup_path) == {"EAGAIN": 13}
-
-    def test_refusal_by_the_pods_limit_is_the_containers(self, containerd_cri: Containerd) -> None:
-        with (
-            Agent(containerd_cri.hostroot) as agent,
-            containerd_cri.pod(POD, NAMESPACE) as pod,
-            pod.container("app", "leak", "threads", "43", "--wait") as container,
-        ):
-            container.wait_waiting()
-            pod.set_pids_limit(32)
-            container.begin()
-            # 32 less the sandbox and the main thread
-            assert container.wait_ready() == Births(created=30, refused=13, errno=EAGAIN)
-            agent.settle()
-            assert agent.refused(container.cgroup_path) == {"EAGAIN": 13}
-            assert agent.refused(pod.cgroup_path) == {}
-
-
-class TestNames:
-    def test_from_kubelets_logs_alone(self, containerd_cri: Containerd, tmp_path: Path) -> None:
-        """The runtime's files are elsewhere: what the logs' names do not tell is absent."""
-        hostroot = tmp_path / "hostroot"
-        hostroot.mkdir()
-        (hostroot / "var").symlink_to(containerd_cri.hostroot / "var")
-        with (
-            Agent(hostroot) as agent,
-            containerd_cri.pod(POD, NAMESPACE, kubelet_logs=True) as pod,
-        ):
-            with pod.container("app", "leak", "threads", "31", "--wait") as container:
-                container.wait_waiting()
-                agent.settle()
-                before = agent.total(container.cgroup_path, THREADS)
-                container.begin()
-                assert container.wait_ready().refused == 0
-                agent.settle()
-                assert agent.total(container.cgroup_path, THREADS) - before == 31
-            agent.wait_for_one(ENDED, container.cgroup_path)
-            expected = identity(container, "app")
-            expected["container"] = {"id": container.id, "name": "app"}
-            assert_named(agent, container.cgroup_path, expected)
-
-    def test_kubelets_link_comes_late(self, runc_pod: RuncPod) -> None:
-        """A kubelet makes the link after the start: from then on the names are there."""
-        links = runc_pod.hostroot / "var/log/containers"
-        links.mkdir(parents=True)
-        with Agent(runc_pod.hostroot, "--all") as agent:
-            container = runc_pod.run("leak", "threads", "0")
-            assert container.wait_ready().refused == 0
-            agent.wait_for_one(RATES, container.cgroup_path)
-            assert "name" not in agent.last(container.cgroup_path)["container"]
-            link = links / f"{POD}_{NAMESPACE}_app-{container.id}.log"
-            link.symlink_to(f"/var/log/pods/{NAMESPACE}_{POD}_{runc_pod.uid}/app/0.log")
-            expected = identity(container, "app")
-            del expected["container"]["image"]
-            agent.wait_for_rates(
-                container.cgroup_path, lambda event: identity_of(event) == expected
-            )
-
-    def test_containerd_is_down(
-        self,
-        workload_rootfs: WorkloadRootfs,
-        containerd_cri: Containerd,  # for its prerequisites
-        tmp_path_factory: pytest.TempPathFactory,
-    ) -> None:
-        """The files stay when containerd is killed: names and births go on."""
-        from .cri import Containerd
-
-        with (
-            Containerd(workload_rootfs, tmp_path_factory.mktemp("down")) as containerd,
-            containerd.pod(POD, NAMESPACE) as pod,
-            pod.container("app", "leak", "threads", "101", "--wait") as container,
-        ):
-            container.wait_waiting()
-            with (
-                containerd.down(),
-                Agent(containerd.hostroot) as agent,
-            ):
-                agent.settle()
-                container.begin()
-                # Nor does anyone read what the container says.
-                wait_until(lambda: container.pids_current() == 102, 20, "all births have been")
-                agent.finish()
-                assert agent.total(container.cgroup_path, THREADS) == 101
-                assert_named(agent, container.cgroup_path, identity(container, "app"))
-
-    def test_agent_is_killed_and_started_again(self, node: Node) -> None:
-        """The second one counts from its own start, and knows everything by name."""
-        with node.container("app", "leak", "threads", "0") as container:
-            assert container.wait_ready().refused == 0
-            with Agent(node.hostroot) as first:
-                first.settle()
-                first.crash()
-            with node.container("one", "leak", "threads", "17") as one:
-                assert one.wait_ready().refused == 0
-                with Agent(node.hostroot, "--all") as second:
-                    second.settle()
-                for workload, name, tasks in ((container, "app", 1), (one, "one", 18)):
-                    assert_named(second, workload.cgroup_path, identity(workload, name))
-                    assert second.total(workload.cgroup_path, THREADS) == 0
-                    last = second.last(workload.cgroup_path)["threadtrace"]
-                    assert last["tasks_count"] == tasks
