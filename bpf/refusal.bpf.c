@@ -199,9 +199,9 @@ static __always_inline int cgroup_can_fork_returned(u64 result)
 	return (int)result ? stage_refused(LIMIT_PIDS_MAX) : 0;
 }
 
-/* What is left of the kernel's way from the refusal to here is to give back what it had taken. An
- * older entry is of another clone, whose return was lost. */
-#define CLEANUP_NS 100000000ULL
+/* What is left of the kernel's way from the refusal to here is to give back what it had taken, while
+ * others may have the CPU. An older entry is of another clone, whose return was lost. */
+#define CLEANUP_NS 1000000000ULL
 
 /* The limit by whose stage the clone that copy_process now gives up was seen to be refused;
  * otherwise those that are checked where nobody looks. */
@@ -209,10 +209,10 @@ static __always_inline u32 refusing_limits(u32 unseen)
 {
 	u64 id = bpf_get_current_pid_tgid();
 	struct refusing_stage *stage = refusing_stages.lookup(&id);
-	u32 possible = unseen;
+	u32 possible = 0; /* anything */
 
 	if (!stage)
-		return possible;
+		return unseen;
 	if (bpf_ktime_get_ns() - stage->at_ns < CLEANUP_NS)
 		possible = 1U << (stage->limit & 7);
 	refusing_stages.delete(&id);

@@ -17,6 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from threadtrace.answering import AnswerSocket
+from threadtrace.clock import Clock
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory
 from threadtrace.log import warn
@@ -30,7 +31,7 @@ from threadtrace.node.hierarchy import (
 )
 from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
-from threadtrace.pipeline import Clock, Pipeline
+from threadtrace.pipeline import Pipeline
 from threadtrace.probe.loader import (
     DEFAULT_MAX_CGROUPS,
     LoadedPrograms,

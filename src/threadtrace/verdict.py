@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+from threadtrace.clock import Clock
 from threadtrace.holders import Holders
 from threadtrace.identity.workloads import Workload, unknown
 from threadtrace.model import knobs
@@ -52,7 +52,7 @@ class Refusals:
         accounts: Accounts,
         tree: CgroupTree,
         holders: Holders,
-        realtime_of: Callable[[int], int],
+        clock: Clock,
     ) -> None:
         """Explain from what these know.
 
@@ -60,12 +60,12 @@ class Refusals:
             accounts: workloads and what they hold.
             tree: cgroups by id.
             holders: who holds a limit.
-            realtime_of: nanoseconds since the epoch of a monotonic time.
+            clock: for the kernel's times, and how old a look at the holders is.
         """
         self._accounts = accounts
         self._tree = tree
         self._holders = holders
-        self._realtime_of = realtime_of
+        self._clock = clock
         self._told: dict[RefusalKey, Refusal] = {}
         self._room = _TOLD_PER_INTERVAL
         self._looks: dict[tuple[int, int], tuple[float, tuple[Culprit, ...]]] = {}
@@ -133,8 +133,8 @@ class Refusals:
         return VictimCount(
             self._workload_of(key.cgroup_id),
             counted.refused,
-            self._realtime_of(counted.first_ns),
-            self._realtime_of(counted.last_ns),
+            self._clock.realtime_of(counted.first_ns),
+            self._clock.realtime_of(counted.last_ns),
         )
 
     def forget(self, keys: Iterable[RefusalKey]) -> None:
@@ -159,7 +159,7 @@ class Refusals:
         owner_cgroup = self._tree.find(key.owner) if limit is Limit.PIDS_MAX else None
         owner, knob = _owner_and_knob(key, owner_cgroup, level)
         return Refusal(
-            time_ns=self._realtime_of(time_ns),
+            time_ns=self._clock.realtime_of(time_ns),
             victim=victim,
             error=key.error,
             refused=refused,
@@ -185,7 +185,7 @@ class Refusals:
                 key, counted.last_ns, counted.refused, victim, readings, refused, ()
             )
         return told._replace(
-            time_ns=self._realtime_of(counted.last_ns),
+            time_ns=self._clock.realtime_of(counted.last_ns),
             refused_count=counted.refused,
             suppressed=counted.refused - told.refused_count - 1,
         )
@@ -204,13 +204,13 @@ class Refusals:
         self, key: RefusalKey, owner: Cgroup | None, level: int, usage: int | None
     ) -> tuple[Culprit, ...]:
         """Who holds the limit; looked for again only when the last look is some time ago."""
-        now = time.monotonic()
+        now = self._clock.seconds()
         looked_at, culprits = self._looks.get((key.limit, key.owner), (-math.inf, ()))
         if now - looked_at >= _LOOK_SECONDS:
             culprits = self._look(key, owner, level, usage)
             if len(self._looks) >= _KEPT_LOOKS:
                 self._looks.clear()
-            self._looks[key.limit, key.owner] = time.monotonic(), culprits
+            self._looks[key.limit, key.owner] = self._clock.seconds(), culprits
         return culprits
 
     def _look(

@@ -137,7 +137,7 @@ def test_workload_ends_with_the_totals_of_its_life(stream: Stream, puppet_progra
     assert ended["processes_created_count"] == 31
     assert ended["exited_count"] == 30 + 31
     assert ended["refused_count"] == 3
-    assert ended["tasks_peak"] == 30
+    assert ended["tasks_peak"] in (30, 31), "with the one child that a tick may have met"
 
 
 def test_nested_cgroups(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from threadtrace.clock import Clock
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory
 from threadtrace.model.snapshot import Snapshot, Totals, WorkloadSnapshot
@@ -14,7 +15,7 @@ from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import PidsHierarchy
 from threadtrace.node.limits import NodeLimits
 from threadtrace.node.processes import ProcessTable
-from threadtrace.pipeline import Clock, Pipeline
+from threadtrace.pipeline import Pipeline
 from threadtrace.probe.records import (
     CgroupChange,
     CgroupRecord,
