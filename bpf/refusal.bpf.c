@@ -199,8 +199,8 @@ static __always_inline int cgroup_can_fork_returned(u64 result)
 	return (int)result ? stage_refused(LIMIT_PIDS_MAX) : 0;
 }
 
-/* What is left of the kernel's way from the refusal to here is to give back what it had taken, while
- * others may have the CPU. An older entry is of another clone, whose return was lost. */
+/* What is left of the kernel's way from the refusal to here is to give back what it had taken,
+ * while others may have the CPU. An older entry is of another clone, whose return was lost. */
 #define CLEANUP_NS 1000000000ULL
 
 /* The limit by whose stage the clone that copy_process now gives up was seen to be refused;

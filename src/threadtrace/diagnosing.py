@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from typing import NamedTuple
 
 from threadtrace.holders import Holders
 from threadtrace.model import knobs
@@ -10,6 +11,7 @@ from threadtrace.model.accounts import Account
 from threadtrace.model.diagnosis import Cause, NearLimit
 from threadtrace.model.snapshot import NodeSnapshot
 from threadtrace.node.cgroups import Cgroup, CgroupTree
+from threadtrace.node.users import UserTasks
 from threadtrace.probe.records import Limit
 
 _LEAST_GROWTH_PER_SECOND = 0.5
@@ -26,51 +28,70 @@ def order(causes: Iterable[Cause]) -> tuple[Cause, ...]:
     )
 
 
-def nearest_limit(node: NodeSnapshot, tree: CgroupTree, holders: Holders) -> NearLimit | None:
-    """The limit with the highest share in use: of the node, or of any cgroup.
+class _Candidate(NamedTuple):
+    limit: Limit
+    value: int
+    usage: int
+    cgroup: Cgroup | None
+    uid: int
+
+    @property
+    def used_ratio(self) -> float:
+        # A limit of 0 forbids; nothing can be in it that counts.
+        return self.usage / self.value if self.value > 0 else float(self.usage > 0)
+
+
+def nearest_limit(
+    node: NodeSnapshot, tree: CgroupTree, holders: Holders, users: Sequence[UserTasks]
+) -> NearLimit | None:
+    """The limit with the highest share in use: of the node, of any cgroup, or of a user.
 
     None where not even the node's can be read.
     """
-    best: tuple[float, Limit, Cgroup, int, int] | None = None
-    for limit, value in (
-        (Limit.PID_MAX, node.pid_max_usable),
-        (Limit.THREADS_MAX, node.threads_max),
-    ):
-        if value and node.tasks is not None:
-            best = _nearer(best, limit, tree.root, value, node.tasks)
-    for cgroup in tree:
-        if cgroup.limit is not None:
-            best = _nearer(best, Limit.PIDS_MAX, cgroup, cgroup.limit, cgroup.tasks)
-    if best is None:
+    nearest = max(
+        _candidates(node, tree, users), key=lambda candidate: candidate.used_ratio, default=None
+    )
+    if nearest is None:
         return None
-    _, limit, cgroup, value, usage = best
-    is_of_node = limit is not Limit.PIDS_MAX
-    knob = knobs.knob_of_node(limit) if is_of_node else knobs.knob_of_cgroup(cgroup.path)
-    fastest = _fastest(holders.accounts_below(cgroup))
+    if nearest.cgroup is None:
+        culprits = holders.of_user(nearest.uid, nearest.usage)
+        growing = holders.accounts_of(culprits)
+        owner, knob = f"uid {nearest.uid}", knobs.knob_of_user(nearest.uid)
+    else:
+        culprits = holders.below(nearest.cgroup, nearest.usage)
+        growing = holders.accounts_below(nearest.cgroup)
+        if nearest.limit is Limit.PIDS_MAX:
+            owner, knob = nearest.cgroup.path, knobs.knob_of_cgroup(nearest.cgroup.path)
+        else:
+            owner, knob = "node", knobs.knob_of_node(nearest.limit)
+    fastest = _fastest(growing)
     return NearLimit(
-        limit,
-        "node" if is_of_node else cgroup.path,
-        value,
-        usage,
+        nearest.limit,
+        owner,
+        nearest.value,
+        nearest.usage,
         knob,
-        holders.below(cgroup, usage),
+        culprits,
         None if fastest is None else fastest.workload,
         0.0 if fastest is None else fastest.growth_per_second,
     )
 
 
-def _nearer(
-    best: tuple[float, Limit, Cgroup, int, int] | None,
-    limit: Limit,
-    cgroup: Cgroup,
-    value: int,
-    usage: int,
-) -> tuple[float, Limit, Cgroup, int, int]:
-    # A limit of 0 forbids; nothing can be in it that counts.
-    ratio = usage / value if value > 0 else float(usage > 0)
-    if best is not None and best[0] >= ratio:
-        return best
-    return ratio, limit, cgroup, value, usage
+def _candidates(
+    node: NodeSnapshot, tree: CgroupTree, users: Sequence[UserTasks]
+) -> Iterator[_Candidate]:
+    """Of two that are equally near the first counts: the node's before a container's."""
+    for limit, value in (
+        (Limit.PID_MAX, node.pid_max_usable),
+        (Limit.THREADS_MAX, node.threads_max),
+    ):
+        if value and node.tasks is not None:
+            yield _Candidate(limit, value, node.tasks, tree.root, 0)
+    for cgroup in tree:
+        if cgroup.limit is not None:
+            yield _Candidate(Limit.PIDS_MAX, cgroup.limit, cgroup.tasks, cgroup, 0)
+    for user in users:
+        yield _Candidate(Limit.RLIMIT_NPROC, user.limit, user.tasks, None, user.uid)
 
 
 def _fastest(accounts: Iterable[Account]) -> Account | None:

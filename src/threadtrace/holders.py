@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import heapq
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 
 from threadtrace.model.accounts import Account, Accounts
@@ -78,6 +78,11 @@ class Holders:
             for account in self._accounts
             if account.tasks > 0 and _is_below(account.top, cgroup)
         ]
+
+    def accounts_of(self, culprits: Iterable[Culprit]) -> list[Account]:
+        """Of the workloads among these."""
+        keys = {culprit.workload.key for culprit in culprits}
+        return [account for account in self._accounts if account.workload.key in keys]
 
     def _largest(self, count: int, below: Cgroup) -> list[Account]:
         accounts = self.accounts_below(below)

@@ -27,6 +27,7 @@ from threadtrace.model.snapshot import (
 from threadtrace.node.cgroups import Cgroup, CgroupTree
 from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
+from threadtrace.node.users import users_with_limits
 from threadtrace.presence import Presence
 from threadtrace.probe.loader import DEFAULT_MAX_PROCESSES
 from threadtrace.probe.records import KERNEL_CGROUP_ID, NodeLimit, RefusalKey, RefusalRecord
@@ -34,6 +35,9 @@ from threadtrace.probe.source import Counters, CounterSource
 from threadtrace.roster import Roster
 from threadtrace.snapshots import WorkloadSnapshots
 from threadtrace.verdict import Refusals
+
+# For the limits of users: 50 ms. The others are too small to bring their user near one.
+_LOOKED_AT_PROCESSES = 2_048
 
 
 class Pipeline:
@@ -136,7 +140,8 @@ class Pipeline:
         node = node_snapshot(self._read_limits(), Totals(), 0.0)
         refusals = self._source.read_counters().refusals
         causes = order(self._refusals.causes(refusals, self._clock.monotonic_ns()))
-        nearest = nearest_limit(node, self._tree, self._holders)
+        users = users_with_limits(self._processes.largest_pids(_LOOKED_AT_PROCESSES))
+        nearest = nearest_limit(node, self._tree, self._holders, users)
         state = state_of(causes, nearest)
         return Diagnosis(self._clock.realtime_ns(), state, node, causes, nearest)
 
@@ -144,7 +149,9 @@ class Pipeline:
         cgroup_id = record.key.cgroup_id
         if self._accounts.account_of_cgroup(cgroup_id) is None:
             self._roster.introduce(cgroup_id)
-        self._presence.look_again()
+        account = self._accounts.account_of_cgroup(cgroup_id)
+        # Who was refused is there: with no task known of it, what is known is too old.
+        self._presence.look_again(at_once=account is None or account.tasks <= 0)
         self._processes.refresh(self._processes.note(record.tgid, cgroup_id, ""))
         return self._refusals.explain(record)
 

@@ -85,10 +85,15 @@ class Presence:
         self._changed = set()
         self._is_baseline = False
 
-    def look_again(self) -> None:
-        """Read who holds how much now: the last tick may be older than the explosion."""
+    def look_again(self, at_once: bool = False) -> None:
+        """Read who holds how much now: the last tick may be older than the explosion.
+
+        Args:
+            at_once: even if the last look was just before.
+        """
         now_ns = self._clock.monotonic_ns()
-        if len(self._tree) <= CROWDED_CGROUPS and now_ns - self._looked_ns >= _LOOK_AGAIN_NS:
+        is_due = at_once or now_ns - self._looked_ns >= _LOOK_AGAIN_NS
+        if is_due and len(self._tree) <= CROWDED_CGROUPS:
             self._looked_ns = now_ns
             self._note_tasks(self._tree.refresh(set(), everything=True))
 

@@ -13,6 +13,7 @@ from threadtrace.model.accounts import Accounts
 from threadtrace.model.diagnosis import Cause, VictimCount
 from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.node.cgroups import Cgroup, CgroupTree
+from threadtrace.probe.host import INITIAL_USER_NAMESPACE
 from threadtrace.probe.records import (
     Evidence,
     Limit,
@@ -38,7 +39,8 @@ _NOW_NS = 15_000_000_000
 _LOOK_SECONDS = 0.5
 _KEPT_LOOKS = 256
 
-_UID_MASK = 0xFFFFFFFF
+_UID_BITS = 32
+_UID_MASK = (1 << _UID_BITS) - 1
 
 
 class Refusals:
@@ -234,8 +236,9 @@ def _owner_and_knob(key: RefusalKey, owner: Cgroup | None, level: int) -> tuple[
             return None, "pids.max of a cgroup that is gone"
         return owner.path, knobs.knob_of_cgroup(owner.path)
     if limit is Limit.RLIMIT_NPROC:
-        uid = key.owner & _UID_MASK
-        return f"uid {uid}", knobs.knob_of_user(uid)
+        uid, namespace = key.owner & _UID_MASK, key.owner >> _UID_BITS
+        inner = "" if namespace == INITIAL_USER_NAMESPACE else f" in user namespace {namespace}"
+        return f"uid {uid}{inner}", knobs.knob_of_user(uid)
     if limit is Limit.PID_MAX:
         knob = knobs.knob_of_pid_namespace(level) if level else knobs.knob_of_node(limit)
         return f"PID namespace level {level}", knob

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import random
 import signal
 import socket
 from collections.abc import Iterator
@@ -199,3 +200,19 @@ def test_watch_answers_until_it_is_told_to_stop(host: None, path: Path) -> None:
 
 def test_wrong_usage(host: None) -> None:
     assert_one_line(threadtrace("why", "--watch", "0"), os.EX_USAGE, "why --help")
+
+
+def test_a_user_near_its_limit_is_named(
+    agent: Stream, path: Path, cgroup: OwnCgroup, actor: Puppet
+) -> None:
+    """Nothing was refused yet: the next thread of that user would be, wherever it runs."""
+    uid = random.randrange(100_000, 2_000_000_000)
+    actor.do("user", uid, 20)
+    assert actor.do("threads", 19) == Births(19, 0, 0)
+
+    nearest = why(path, PRESSURE)["nearest_limit"]
+    assert (nearest["limit"], nearest["limit_owner"]) == ("rlimit_nproc", f"uid {uid}")
+    assert (nearest["limit_value"], nearest["usage_value"]) == (20, 20)
+    assert nearest["headroom_count"] == 0
+    assert nearest["culprits"][0]["workload"]["name"] == cgroup.path
+    assert nearest["culprits"][0]["tasks_count"] == 20

@@ -55,6 +55,11 @@ def _owner_of(event: dict[str, Any]) -> str | None:
     return owner
 
 
+def counts_by_namespace() -> bool:
+    """Since 5.14 RLIMIT_NPROC counts a user in each user namespace on its own."""
+    return KernelTypes().member_offset("cred", "ucounts") is not None
+
+
 @pytest.fixture
 def second(puppet_program: Path, cgroup: OwnCgroup) -> Iterator[Puppet]:
     """A puppet in a sibling of the victim's cgroup."""
@@ -153,6 +158,20 @@ def test_users_limit_shared_by_two_cgroups(
         }
         assert held == {f"{cgroup.path}/second": 29, victim.path: 1}
         assert str(uid) in details["knob"]
+
+
+def test_users_limit_in_a_user_namespace(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
+    uid = random.randrange(100_000, 2_000_000_000)
+    actor.do("user", uid, 8)
+    actor.do("user-namespace")
+    namespace = Path(f"/proc/{actor.pid}/ns/user").stat().st_ino
+    assert actor.do("threads", 13) == Births(7, 6, errno.EAGAIN)
+
+    details = only_cause(wait_for_refusals(stream, cgroup.path, 6))
+    assert details["limit"] == "rlimit_nproc"
+    counted_where = f" in user namespace {namespace}" if counts_by_namespace() else ""
+    assert details["limit_owner"] == f"uid {uid}{counted_where}"
+    assert (details["limit_value"], details["usage_value"]) == (8, 8)
 
 
 @pytest.mark.parametrize("has_wrapped", [False, True])

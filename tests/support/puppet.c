@@ -19,6 +19,7 @@
  *   into DIRECTORY N      clone3 with CLONE_INTO_CGROUP, reaping each before the next
  *   signalled N           N raw forks while another thread (one birth more) sends signals
  *   user UID LIMIT        become that user, with this RLIMIT_NPROC
+ *   user-namespace        move to a new user namespace
  *   pid-namespace MAX     become the init of a new PID namespace, with this pid_max (0: as it is);
  *                         on a kernel that has one for each namespace, 6.14 or newer, only
  *   dead-namespace N      N forks into a PID namespace whose init has ended
@@ -527,7 +528,10 @@ static void obey(const char *command, char *one, char *two, char *three)
 		become_user(number, atol(two));
 	else if (!strcmp(command, "storm") && three)
 		storm(&result, strcmp(one, "forks") ? churn : fork_and_reap, atof(two), atol(three));
-	else if (!strcmp(command, "name") && one)
+	else if (!strcmp(command, "user-namespace")) {
+		if (unshare(CLONE_NEWUSER))
+			die("unshare");
+	} else if (!strcmp(command, "name") && one)
 		set_name(one);
 	else if (!strcmp(command, "join"))
 		for (; number; number--)

@@ -96,7 +96,7 @@ def _answer_without_programs(options: AgentOptions, error: Exception) -> dict[st
     wrong, _, remedy = str(error).partition(": ")
     missing = {
         "what": f"kernel programs ({wrong})",
-        "effect": "refusals, RLIMIT_NPROC and nested PID namespaces are out of sight",
+        "effect": "what was refused, and nested PID namespaces, are out of sight",
         "remedy": remedy or "threadtrace doctor",
     }
     with start_pipeline_without_programs(options) as pipeline:

@@ -154,6 +154,11 @@ class ProcessTable:
             records = heapq.nlargest(count, records, key=lambda record: record.threads)
         return records
 
+    def largest_pids(self, count: int) -> list[int]:
+        """Of all processes that are known, those with the most threads."""
+        records = heapq.nlargest(count, self._by_pid.values(), key=lambda record: record.threads)
+        return [record.pid for record in records]
+
     def tasks(self, cgroup_id: int) -> int:
         """Threads of all processes known in a cgroup."""
         return sum(record.threads for record in self._by_cgroup.get(cgroup_id, {}).values())

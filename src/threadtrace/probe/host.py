@@ -22,7 +22,7 @@ TRACEFS_DIRECTORIES = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
 
 # The initial PID namespace's inode is fixed: PROC_PID_INIT_INO, include/linux/proc_ns.h.
 _INITIAL_PID_NAMESPACE = 0xEFFFFFFC
-_INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO, there too
+INITIAL_USER_NAMESPACE = 0xEFFFFFFD  # PROC_USER_INIT_INO, there too
 
 # The function that every clone passes through, and those of its stages that count against a limit.
 TRACED_FUNCTIONS = ("copy_process", "alloc_pid", "cgroup_can_fork")
@@ -70,7 +70,7 @@ def gather(root: Path = Path("/")) -> HostFacts:
         clone_exit_tracepoints=_clone_exit_tracepoints(tracefs) if tracefs else (),
         online_cpu=_first_online_cpu(root),
         in_initial_pid_namespace=_is_inode(root / "proc/self/ns/pid", _INITIAL_PID_NAMESPACE),
-        in_initial_user_namespace=_is_inode(root / "proc/self/ns/user", _INITIAL_USER_NAMESPACE),
+        in_initial_user_namespace=_is_inode(root / "proc/self/ns/user", INITIAL_USER_NAMESPACE),
         return_probe_type=_number(root / "sys/bus/event_source/devices/kprobe/type"),
     )
 
