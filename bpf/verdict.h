@@ -154,13 +154,19 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 	struct reading found = {.room = NO_ROOM_KNOWN};
 	struct reading outermost = {};
 	s64 usage, limit_value;
+#ifndef PID_NAMESPACE_PID_MAX
+	s64 pid_max = node_limit(NODE_PID_MAX);
+
+	if (!pid_max)
+		pid_max = NO_ROOM_KNOWN;
+#endif
 
 	for (int i = 0; i < MAX_NAMESPACE_DEPTH && namespace; i++) {
 		usage = PEEK(u32, namespace, PID_NAMESPACE_ALLOCATED) & ~PIDNS_ADDING;
 #ifdef PID_NAMESPACE_PID_MAX
 		limit_value = PEEK(u32, namespace, PID_NAMESPACE_PID_MAX);
 #else
-		limit_value = node_limit(NODE_PID_MAX);
+		limit_value = pid_max;
 #endif
 		nearer(&found, (u64) namespace, usage, limit_value - RESERVED_PIDS);
 		outermost.usage = usage;

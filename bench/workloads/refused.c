@@ -182,6 +182,7 @@ int main(int argc, char **argv)
 
 		if (worker < 0) { /* the one before is at it already: this counts too */
 			atomic_fetch_add(&board->refused, 1);
+			waitpid(-1, NULL, WNOHANG); /* one that is done gives its place */
 			i--;
 			continue;
 		}

@@ -71,6 +71,7 @@ class Pipeline:
         self._refusals = Refusals(self._accounts, tree, self._holders, clock)
         self._late = Happenings([], [])
         self._told_limits: dict[NodeLimit, int] = {}
+        self._tell_limits(read_limits())  # the programs are attached already
         self._last_ns = clock.monotonic_ns()
         kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._accounts.assign(KERNEL_CGROUP_ID, KERNEL).top = kernel

@@ -88,7 +88,9 @@ RETURN_PROBES = (
     ("cgroup_can_fork", "cgroup_can_fork"),
 )
 FUNCTIONS = frozenset(function for function, _ in RETURN_PROBES)
-EVERYTHING = replace(USUAL, fexit_functions=FUNCTIONS, return_probe_symbols=RETURN_PROBES)
+EVERYTHING = replace(
+    USUAL, fexit_functions=FUNCTIONS, return_probe_symbols=RETURN_PROBES, is_preemptible=True
+)
 
 
 def refusal_kinds(plan: HookPlan) -> set[HookKind]:
@@ -105,13 +107,20 @@ def test_return_probes_come_before_tracepoints() -> None:
     assert targets["on_copy_process_return"] == "copy_process.isra.0"
 
 
+def test_return_probes_without_room_are_only_used_when_wanted() -> None:
+    facts = replace(EVERYTHING, fexit_functions=frozenset(), is_preemptible=False)
+    assert refusal_kinds(make_plan(facts)) == {HookKind.TRACEPOINT}
+    assert refusal_kinds(make_plan(facts, RefusalHook.KRETPROBE)) == {HookKind.KRETPROBE}
+
+
 def test_return_probes_serve_without_btf() -> None:
     facts = replace(EVERYTHING, fexit_functions=frozenset(), has_btf=False, headers_directory="/x")
     assert HookKind.KRETPROBE in refusal_kinds(make_plan(facts))
 
 
 def test_a_stage_without_return_probe_makes_all_inferred() -> None:
-    plan = make_plan(replace(USUAL, return_probe_symbols=RETURN_PROBES[:2]))
+    facts = replace(USUAL, return_probe_symbols=RETURN_PROBES[:2], is_preemptible=True)
+    plan = make_plan(facts)
     assert refusal_kinds(plan) == {HookKind.TRACEPOINT}
 
 

@@ -51,6 +51,9 @@ class HostFacts:
     which tries, like the next."""
     return_probe_symbols: tuple[tuple[str, str], ...] = ()
     """(of TRACED_FUNCTIONS, symbol on which the kernel takes a return probe)."""
+    is_preemptible: bool = False
+    """Whether the kernel was built with CONFIG_PREEMPTION, which decides how much room a return
+    probe has."""
     return_probe_type: int | None = None
     """Of the perf events that are return probes; None where the kernel has none."""
 
@@ -71,6 +74,7 @@ def gather(root: Path = Path("/")) -> HostFacts:
         online_cpu=_first_online_cpu(root),
         in_initial_pid_namespace=_is_inode(root / "proc/self/ns/pid", _INITIAL_PID_NAMESPACE),
         in_initial_user_namespace=_is_inode(root / "proc/self/ns/user", INITIAL_USER_NAMESPACE),
+        is_preemptible="PREEMPT" in platform.version(),
         return_probe_type=_number(root / "sys/bus/event_source/devices/kprobe/type"),
     )
 

@@ -161,6 +161,10 @@ def _refusal_hooks(facts: HostFacts, wanted: RefusalHook) -> _RefusalHooks:
         RefusalHook.KRETPROBE: _return_probe_hooks,
         RefusalHook.TRACEPOINT: _tracepoint_hooks,
     }
+    # Before 6.2 a kernel without CONFIG_PREEMPTION has room for as many calls under way as it has
+    # CPUs (kernel/kprobes.c, register_kretprobe): clones that sleep would make others be missed.
+    if wanted is RefusalHook.AUTO and not facts.is_preemptible:
+        del kinds[RefusalHook.KRETPROBE]
     for kind, hooks_of in kinds.items():
         if wanted in (kind, RefusalHook.AUTO) and (hooks := hooks_of(facts)):
             return hooks, ()
