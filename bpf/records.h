@@ -45,8 +45,8 @@ enum refused_kind {
 struct refusal_key {
 	__u64 cgroup_id; /* of who asked */
 	/* Of the limit: LIMIT_PIDS_MAX a cgroup's id, LIMIT_PID_MAX the inode number of a PID
-	 * namespace, LIMIT_RLIMIT_NPROC a uid and in the upper half the inode number of its user
-	 * namespace; otherwise 0. */
+	 * namespace and in the upper half the PID of its init, LIMIT_RLIMIT_NPROC a uid and in the
+	 * upper half the inode number of its user namespace; otherwise 0. */
 	__u64 owner;
 	__u32 error; /* positive errno */
 	__u16 limit; /* enum refusal_limit */

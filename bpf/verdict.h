@@ -144,6 +144,14 @@ static __always_inline u64 inode_of_pid_namespace(void *namespace)
 	return PEEK(u32, namespace, PID_NAMESPACE_INODE);
 }
 
+/* The kernel gives the inode number of a namespace that ended to the next one. */
+static __always_inline u64 identity_of_pid_namespace(void *namespace)
+{
+	u64 init = PEEK(u32, PEEK(void *, namespace, PID_NAMESPACE_CHILD_REAPER), TASK_TGID);
+
+	return inode_of_pid_namespace(namespace) | init << 32;
+}
+
 /* Free ids are those of [300, pid_max) that nobody holds; how many below 300 are held is not
  * known here. So with more than pid_max - 300 ids held, this limit may be the one, unless another
  * surely is. */
@@ -180,7 +188,7 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 		consider(verdict, LIMIT_THREADS_MAX, &outermost);
 	namespace = (void *)found.owner;
 	found.limit_value += RESERVED_PIDS;
-	found.owner = inode_of_pid_namespace(namespace);
+	found.owner = identity_of_pid_namespace(namespace);
 	found.level = PEEK(u32, namespace, PID_NAMESPACE_LEVEL);
 	if (found.room) { /* a task may have left since */
 		consider(verdict, LIMIT_PID_MAX, &found);

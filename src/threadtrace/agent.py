@@ -155,7 +155,8 @@ def _answering(options: AgentOptions, agent: Agent) -> Iterator[AnswerSocket | N
             )
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
-                warn(f"no socket for threadtrace why: {path}: {error.strerror}; try --socket")
+                reason = error.strerror or error
+                warn(f"no socket for threadtrace why: {path}: {reason}; try --socket")
     try:
         yield answers
     finally:
@@ -286,12 +287,12 @@ def run(
         if agent.answers is not None:
             agent.answers.serve()
         now = clock()
-    _tick(agent, output)
+    _tick(agent, output, is_last=True)
 
 
-def _tick(agent: Agent, output: Output) -> None:
+def _tick(agent: Agent, output: Output, is_last: bool = False) -> None:
     output.on_happenings(agent.pipeline.handle_records())
-    output.on_snapshot(agent.pipeline.tick())
+    output.on_snapshot(agent.pipeline.tick(is_last))
 
 
 def _collect_garbage_seldom() -> None:

@@ -10,6 +10,7 @@ import contextlib
 import errno
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ _BUFFER_BYTES = 1 << 20
 _ANSWERS_AT_ONCE = 8
 _BACKLOG = 8
 _PATIENCE_SECONDS = 2.0
+_MAX_ANSWER_BYTES = 16 << 20
+_NEEDED = {"answer", "state", "causes", "causes_count", "missing"}
 
 
 class AnswerSocket:
@@ -91,21 +94,26 @@ class AnswerSocket:
 
 
 def ask(path: Path) -> dict[str, Any] | None:
-    """What the agent that runs on this node answers; None where none does."""
+    """What the agent that runs on this node answers; None where none does.
+
+    Whoever listens there has two seconds for a whole answer of the shape that this version shows.
+    """
+    until = time.monotonic() + _PATIENCE_SECONDS
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
         asking.settimeout(_PATIENCE_SECONDS)
-        parts = []
+        received = bytearray()
         try:
             asking.connect(str(path))
             while part := asking.recv(1 << 16):
-                parts.append(part)
-        except OSError:
+                received += part
+                left = until - time.monotonic()
+                if left <= 0 or len(received) > _MAX_ANSWER_BYTES:
+                    return None
+                asking.settimeout(left)
+            answer = orjson.loads(bytes(received))
+        except (OSError, ValueError):
             return None
-    try:
-        answer: dict[str, Any] = orjson.loads(b"".join(parts))
-    except ValueError:
-        return None
-    return answer
+    return answer if isinstance(answer, dict) and answer.keys() >= _NEEDED else None
 
 
 def _is_answering(path: Path) -> bool:

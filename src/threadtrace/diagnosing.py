@@ -18,11 +18,16 @@ _LEAST_GROWTH_PER_SECOND = 0.5
 
 
 def order(causes: Iterable[Cause]) -> tuple[Cause, ...]:
-    """Those that refuse now and that others suffer from first, then by refusals."""
+    """By what an operator needs first: it refuses now, is a limit, others suffer, refuses most."""
     return tuple(
         sorted(
             causes,
-            key=lambda cause: (cause.is_now, not cause.is_own_limit, cause.refused),
+            key=lambda cause: (
+                cause.is_now,
+                cause.last.limit is not Limit.OTHER,
+                not cause.is_own_limit,
+                cause.refused,
+            ),
             reverse=True,
         )
     )

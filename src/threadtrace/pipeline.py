@@ -94,8 +94,11 @@ class Pipeline:
                 happened.started.append(StartedWorkload(workload, when))
         return happened
 
-    def tick(self) -> Snapshot:
+    def tick(self, is_last: bool = False) -> Snapshot:
         """Read everything once and tell what happened since the last tick.
+
+        Args:
+            is_last: what is usually told by a later tick is told by this one.
 
         Raises:
             OSError: the maps cannot be read.
@@ -124,7 +127,7 @@ class Pipeline:
             time_ns=self._clock.realtime_ns(),
             node=self._node(counters, limits, interval_seconds),
             workloads=self._snapshots.take(interval_seconds),
-            refusals=tuple(self._refusals.held_back(counters.refusals, now_ns)),
+            refusals=tuple(self._refusals.held_back(counters.refusals, now_ns, is_last)),
             ended=self._roster.close(leaving),
             losses=tuple(Loss(where, count) for where, count in losses.items()),
         )
@@ -137,8 +140,9 @@ class Pipeline:
         Raises:
             OSError: the maps cannot be read.
         """
-        self._presence.look_again()
-        node = node_snapshot(self._read_limits(), Totals(), 0.0)
+        limits = self._read_limits()
+        self._presence.look_again(limits.tasks_count, at_once=True)
+        node = node_snapshot(limits, Totals(), 0.0)
         refusals = self._source.read_counters().refusals
         causes = order(self._refusals.causes(refusals, self._clock.monotonic_ns()))
         users = users_with_limits(self._processes.largest_pids(_LOOKED_AT_PROCESSES))
@@ -152,13 +156,14 @@ class Pipeline:
             self._roster.introduce(cgroup_id)
         account = self._accounts.account_of_cgroup(cgroup_id)
         # Who was refused is there: with no task known of it, what is known is too old.
-        self._presence.look_again(at_once=account is None or account.tasks <= 0)
+        is_old = account is None or account.tasks <= 0
+        self._presence.look_again(self._read_limits().tasks_count, at_once=is_old)
         self._processes.refresh(self._processes.note(record.tgid, cgroup_id, ""))
         return self._refusals.explain(record)
 
     def _forget_cgroup(self, cgroup_id: int, refusal_keys: list[RefusalKey]) -> None:
         self._source.forget_cgroup(cgroup_id, refusal_keys)
-        self._refusals.forget(refusal_keys)
+        self._refusals.close(refusal_keys)
 
     def _tell_limits(self, limits: NodeLimits) -> None:
         for which, value in (

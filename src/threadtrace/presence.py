@@ -85,17 +85,21 @@ class Presence:
         self._changed = set()
         self._is_baseline = False
 
-    def look_again(self, at_once: bool = False) -> None:
+    def look_again(self, node_tasks: int | None, at_once: bool) -> None:
         """Read who holds how much now: the last tick may be older than the explosion.
 
         Args:
+            node_tasks: of the whole node now, None where that cannot be read.
             at_once: even if the last look was just before.
         """
         now_ns = self._clock.monotonic_ns()
         is_due = at_once or now_ns - self._looked_ns >= _LOOK_AGAIN_NS
         if is_due and len(self._tree) <= CROWDED_CGROUPS:
             self._looked_ns = now_ns
-            self._note_tasks(self._tree.refresh(set(), everything=True))
+            changes = self._tree.refresh(set(), everything=True)
+            if node_tasks is not None:
+                self._tree.set_tasks(self._tree.root, node_tasks, changes)
+            self._note_tasks(changes)
 
     def _note_tasks(self, changes: dict[Cgroup, int]) -> None:
         for cgroup, change in changes.items():

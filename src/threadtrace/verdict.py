@@ -35,18 +35,24 @@ _QUIET_NS = 1_000_000_000
 # again after its period, by default ten seconds.
 _NOW_NS = 15_000_000_000
 
-# How often the holders of a limit are looked for, and of how many limits the last look is kept.
-_LOOK_SECONDS = 0.5
+# How often the holders of a limit are looked for: looking may take this share of the time. And of
+# how many limits the last look is kept.
+_LOOK_SECONDS = 0.1
+_LOOK_RATIO = 0.05
 _KEPT_LOOKS = 256
 
-_UID_BITS = 32
-_UID_MASK = (1 << _UID_BITS) - 1
+# Refusals of victims that are gone: so many are kept for `why`, beside those still to be told.
+_KEPT_GONE = 1_024
+
+# The lower half of an owner: a uid, the inode number of a PID namespace.
+_HALF_BITS = 32
+_LOWER_HALF = (1 << _HALF_BITS) - 1
 
 
 class Refusals:
     """Tells of refusals: at once, and what was held back when it is over.
 
-    What grows: one refusal for each victim and limit, which leaves with the victim's cgroup.
+    What grows: one refusal for each victim and limit; of victims that are gone, 1,024 are kept.
     """
 
     def __init__(
@@ -71,6 +77,9 @@ class Refusals:
         self._told: dict[RefusalKey, Refusal] = {}
         self._room = _TOLD_PER_INTERVAL
         self._looks: dict[tuple[int, int], tuple[float, tuple[Culprit, ...]]] = {}
+        self._counts: Mapping[RefusalKey, RefusalCounts] = {}
+        self._gone: dict[RefusalKey, RefusalCounts] = {}
+        self._gone_workloads: dict[int, Workload] = {}
 
     def explain(self, record: RefusalRecord) -> Refusal | None:
         """One that the kernel told of; None when too many were told, it is then told later."""
@@ -92,20 +101,25 @@ class Refusals:
         )
         return refusal
 
-    def held_back(self, counts: dict[RefusalKey, RefusalCounts], now_ns: int) -> Iterator[Refusal]:
+    def held_back(
+        self, counts: Mapping[RefusalKey, RefusalCounts], now_ns: int, is_last: bool
+    ) -> Iterator[Refusal]:
         """Those that were counted but not told, once their storm is over.
 
         Args:
-            counts: of all refusals so far.
+            counts: of all refusals so far, of victims that are there.
             now_ns: monotonic, like the times of ``counts``.
+            is_last: tell all, since there will be no further call.
         """
+        self._counts = counts
         self._room = _TOLD_PER_INTERVAL
-        for key, counted in counts.items():
+        for key, counted in (*self._gone.items(), *counts.items()):
             told = self._told.get(key)
             pending = counted.refused - (told.refused_count if told else 0)
-            if pending <= 0 or now_ns - counted.last_ns < _QUIET_NS:
+            is_over = key in self._gone or now_ns - counted.last_ns >= _QUIET_NS
+            if pending <= 0 or not (is_over or is_last):
                 continue
-            if self._room <= 0:
+            if self._room <= 0 and not is_last:
                 return
             self._room -= 1
             late = self._told[key] = self._told_late(key, counted, told)
@@ -115,21 +129,27 @@ class Refusals:
         """All refusals so far by limit and owner, victims together.
 
         Args:
-            counts: of all refusals so far.
+            counts: of all refusals so far, of victims that are there.
             now_ns: monotonic, like the times of ``counts``.
         """
-        groups: dict[tuple[int, int, int], list[RefusalKey]] = {}
-        for key in counts:
-            groups.setdefault((key.limit, key.owner, key.error), []).append(key)
+        everything = {**self._gone, **counts}
+        groups: dict[tuple[int, int, int, int | None], list[RefusalKey]] = {}
+        for key in everything:
+            groups.setdefault(self._group_of(key), []).append(key)
         found = []
         for keys in groups.values():
-            last = max(keys, key=lambda key: counts[key].last_ns)
-            told = self._told.get(last) or self._told_late(last, counts[last], None)
-            victims = [self._victim_count(key, counts[key]) for key in keys]
+            last = max(keys, key=lambda key: everything[key].last_ns)
+            told = self._told.get(last) or self._told_late(last, everything[last], None)
+            victims = [self._victim_count(key, everything[key]) for key in keys]
             victims.sort(key=lambda victim: -victim.refused)
-            is_now = now_ns - counts[last].last_ns <= _NOW_NS
+            is_now = now_ns - everything[last].last_ns <= _NOW_NS
             found.append(Cause(told, tuple(victims), is_now))
         return found
+
+    def _group_of(self, key: RefusalKey) -> tuple[int, int, int, int | None]:
+        """What makes two refusals ones by the same limit; each process has its own RLIMIT_NPROC."""
+        told = self._told.get(key) if key.limit == Limit.RLIMIT_NPROC else None
+        return key.limit, key.owner, key.error, told.limit_value if told else None
 
     def _victim_count(self, key: RefusalKey, counted: RefusalCounts) -> VictimCount:
         return VictimCount(
@@ -137,12 +157,32 @@ class Refusals:
             counted.refused,
             self._clock.realtime_of(counted.first_ns),
             self._clock.realtime_of(counted.last_ns),
+            key in self._gone,
         )
 
-    def forget(self, keys: Iterable[RefusalKey]) -> None:
-        """Victims that are gone."""
+    def close(self, keys: Iterable[RefusalKey]) -> None:
+        """Their victim is gone, and all that was counted of it has been read."""
         for key in keys:
-            self._told.pop(key, None)
+            if key in self._counts:
+                self._gone[key] = self._counts[key]
+                self._gone_workloads[key.cgroup_id] = self._workload_of(key.cgroup_id)
+        if len(self._gone) > _KEPT_GONE:
+            self._forget_oldest()
+
+    def _forget_oldest(self) -> None:
+        for key, counted in list(self._gone.items()):
+            told = self._told.get(key)
+            if told is None or told.refused_count < counted.refused:
+                continue  # still to be told
+            del self._gone[key], self._told[key]
+            if len(self._gone) <= _KEPT_GONE:
+                break
+        kept = {key.cgroup_id for key in self._gone}
+        self._gone_workloads = {
+            cgroup_id: workload
+            for cgroup_id, workload in self._gone_workloads.items()
+            if cgroup_id in kept
+        }
 
     def _refusal(
         self,
@@ -176,6 +216,7 @@ class Refusals:
             culprits=self._culprits(key, owner_cgroup, level, usage),
             refused_count=count,
             suppressed=suppressed,
+            pid_namespace_level=level,
         )
 
     def _told_late(self, key: RefusalKey, counted: RefusalCounts, told: Refusal | None) -> Refusal:
@@ -194,7 +235,9 @@ class Refusals:
 
     def _workload_of(self, cgroup_id: int) -> Workload:
         account = self._accounts.account_of_cgroup(cgroup_id)
-        return unknown(cgroup_id) if account is None else account.workload
+        if account is not None:
+            return account.workload
+        return self._gone_workloads.get(cgroup_id) or unknown(cgroup_id)
 
     def _is_own(self, key: RefusalKey, owner: Cgroup | None) -> bool:
         if owner is None:
@@ -206,13 +249,15 @@ class Refusals:
         self, key: RefusalKey, owner: Cgroup | None, level: int, usage: int | None
     ) -> tuple[Culprit, ...]:
         """Who holds the limit; looked for again only when the last look is some time ago."""
-        now = self._clock.seconds()
-        looked_at, culprits = self._looks.get((key.limit, key.owner), (-math.inf, ()))
-        if now - looked_at >= _LOOK_SECONDS:
+        start = self._clock.seconds()
+        look_again_at, culprits = self._looks.get((key.limit, key.owner), (-math.inf, ()))
+        if start >= look_again_at:
             culprits = self._look(key, owner, level, usage)
             if len(self._looks) >= _KEPT_LOOKS:
                 self._looks.clear()
-            self._looks[key.limit, key.owner] = self._clock.seconds(), culprits
+            end = self._clock.seconds()
+            pause = max(_LOOK_SECONDS, (end - start) / _LOOK_RATIO)
+            self._looks[key.limit, key.owner] = end + pause, culprits
         return culprits
 
     def _look(
@@ -223,9 +268,9 @@ class Refusals:
         if key.limit == Limit.THREADS_MAX or (key.limit == Limit.PID_MAX and level == 0):
             return self._holders.below(self._tree.root, usage)
         if key.limit == Limit.PID_MAX:
-            return self._holders.in_pid_namespace(key.owner, usage)
+            return self._holders.in_pid_namespace(key.owner & _LOWER_HALF, usage)
         if key.limit == Limit.RLIMIT_NPROC:
-            return self._holders.of_user(key.owner & _UID_MASK, usage)
+            return self._holders.of_user(key.owner & _LOWER_HALF, usage)
         return ()
 
 
@@ -236,12 +281,15 @@ def _owner_and_knob(key: RefusalKey, owner: Cgroup | None, level: int) -> tuple[
             return None, "pids.max of a cgroup that is gone"
         return owner.path, knobs.knob_of_cgroup(owner.path)
     if limit is Limit.RLIMIT_NPROC:
-        uid, namespace = key.owner & _UID_MASK, key.owner >> _UID_BITS
+        uid, namespace = key.owner & _LOWER_HALF, key.owner >> _HALF_BITS
         inner = "" if namespace == INITIAL_USER_NAMESPACE else f" in user namespace {namespace}"
         return f"uid {uid}{inner}", knobs.knob_of_user(uid)
     if limit is Limit.PID_MAX:
-        knob = knobs.knob_of_pid_namespace(level) if level else knobs.knob_of_node(limit)
-        return f"PID namespace level {level}", knob
+        init = key.owner >> _HALF_BITS
+        if not level:
+            return "PID namespace level 0", knobs.knob_of_node(limit)
+        named = f" of init {init}" if init else ""
+        return f"PID namespace level {level}{named}", knobs.knob_of_pid_namespace(init)
     if limit is Limit.THREADS_MAX:
         return "node", knobs.knob_of_node(limit)
     return None, knobs.knob_of_other(limit, error_name(key.error))

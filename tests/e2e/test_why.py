@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
 import os
 import random
 import signal
 import socket
+import subprocess
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from support.cgroups import OwnCgroup
 from support.command import assert_one_line, threadtrace
 from support.puppet import Births, Puppet
-from support.stream import Stream
+from support.stream import THREADTRACE, Stream
+from support.waiting import wait_until
 
 HEALTHY, PRESSURE, REFUSING = 0, 1, 2
 NOBODY = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
@@ -133,7 +139,9 @@ def test_without_programs(
     answer = why(path, PRESSURE, NOBODY if hindrance == "another user" else starved)
     assert answer["source"] == "files"
     assert answer["nearest_limit"]["usage_value"] >= 99
-    assert "out of sight" in answer["missing"][0]["effect"]
+    no_agent, no_programs = (entry["effect"] for entry in answer["missing"])
+    assert "before now is not known" in no_agent
+    assert "out of sight" in no_programs
 
 
 def test_agent_that_was_killed_leaves_its_place(host: None, path: Path) -> None:
@@ -196,6 +204,85 @@ def test_watch_answers_until_it_is_told_to_stop(host: None, path: Path) -> None:
         )
     assert len(done.stdout.splitlines()) >= 3
     assert all(json.loads(line)["source"] == "agent" for line in done.stdout.splitlines())
+
+
+def test_a_victim_that_is_gone_is_still_told(
+    agent: Stream, path: Path, cgroup: OwnCgroup, puppet_program: Path
+) -> None:
+    """A crash loop takes the victim's cgroup along, each time."""
+    pod = cgroup.child("pod")
+    for name in ("first", "second"):
+        victim = pod.child(name)
+        with Puppet(puppet_program) as puppet:
+            victim.add(puppet.pid)
+            pod.set_limit(1)
+            assert puppet.do("forks", 8) == Births(0, 8, errno.EAGAIN)
+            pod.set_limit(None)
+        victim.wait_for_tasks(0)
+        victim.directory.rmdir()
+    agent.wait_for_ticks(3)
+
+    cause = cause_of(why(path, REFUSING), pod.path)
+    assert cause["refused_count"] == 16
+    told = {victim["workload"]["name"]: victim for victim in cause["victims"]}
+    assert {name: victim["refused_count"] for name, victim in told.items()} == {
+        f"{pod.path}/first": 8,
+        f"{pod.path}/second": 8,
+    }
+    assert all(victim["is_gone"] for victim in told.values())
+
+
+def test_a_limit_is_told_before_a_mistake(
+    agent: Stream, path: Path, cgroup: OwnCgroup, puppet_program: Path
+) -> None:
+    with Puppet(puppet_program) as mistaken, Puppet(puppet_program) as refused:
+        cgroup.child("mistaken").add(mistaken.pid)
+        full = cgroup.child("full")
+        full.add(refused.pid)
+        mistaken.do("invalid", 90)
+        full.set_limit(1)
+        refused.do("forks", 2)
+        answer = why(path, PRESSURE)
+    assert "EAGAIN from pids_max" in answer["answer"]
+    assert [cause["errno"] for cause in answer["causes"]] == ["EAGAIN", "EINVAL"]
+
+
+@pytest.mark.parametrize("said", [b'{"state": "healthy"}', b"[1, 2]", b"half {", b"drip"])
+def test_a_strangers_answer_is_none(host: None, path: Path, said: bytes) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as stranger:
+        stranger.bind(str(path))
+        stranger.listen()
+
+        def talk() -> None:
+            asking, _ = stranger.accept()
+            with asking, contextlib.suppress(OSError):
+                while asking.send(said) and said == b"drip":
+                    time.sleep(0.2)
+
+        talking = threading.Thread(target=talk, daemon=True)
+        talking.start()
+        done = threadtrace("why", "--json", "--socket", str(path))
+        talking.join(20)
+    assert done.stderr == b""
+    assert json.loads(done.stdout)["source"] == "programs"
+
+
+def test_ctrl_c_while_the_loader_works(host: None, path: Path) -> None:
+    """It goes to the loader too, as from a terminal: no traceback, and nothing half said."""
+    command = [*THREADTRACE, "why", "--socket", str(path)]
+    asking = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True
+    )
+    with asking:
+        wait_until(lambda: psutil.Process(asking.pid).children(), 20, "the loader was started")
+        os.killpg(asking.pid, signal.SIGINT)
+        said, errors = asking.communicate(timeout=20)
+    assert (asking.returncode, said, errors) == (130, b"", b"")
+
+
+def test_standard_output_is_closed(host: None, path: Path) -> None:
+    done = threadtrace("why", "--socket", str(path), before=["sh", "-c", 'exec "$@" >&-', "sh"])
+    assert_one_line(done, os.EX_IOERR, "standard output is closed")
 
 
 def test_wrong_usage(host: None) -> None:

@@ -195,11 +195,30 @@ def test_pid_max_of_a_namespace(
 
     details = only_cause(wait_for_refusals(stream, cgroup.path, births.refused))
     assert details["limit"] == "pid_max"
-    assert details["limit_owner"] == "PID namespace level 1"
+    assert details["limit_owner"].startswith("PID namespace level 1 of init ")
     assert details["limit_value"] == PID_MAX
     assert details["usage_value"] >= PID_MAX - RESERVED_PIDS
     assert details["culprits"][0]["workload"]["name"] == cgroup.path
     assert details["culprits"][0]["tasks_count"] >= births.created
+    severities = {event["severity_text"] for event in refusals(stream, cgroup.path)}
+    assert severities == {"WARN"}, "the node itself is not in danger"
+
+
+def test_pid_namespaces_one_after_the_other_are_two(
+    stream: Stream, cgroup: OwnCgroup, puppet_program: Path, own_pid_max: None
+) -> None:
+    """The kernel gives the inode number of the first to the second."""
+    owners = []
+    for name in ("first", "second"):
+        victim = cgroup.child(name)
+        with Puppet(puppet_program) as puppet:
+            victim.add(puppet.pid)
+            puppet.do("pid-namespace", PID_MAX)
+            refused = puppet.do("keep", PID_MAX).refused
+            details = only_cause(wait_for_refusals(stream, victim.path, refused))
+            owners.append(details["limit_owner"])
+        victim.wait_for_tasks(0)
+    assert owners[0] != owners[1]
 
 
 def test_dead_pid_namespace(stream: Stream, cgroup: OwnCgroup, actor: Puppet) -> None:
@@ -290,6 +309,29 @@ def test_storm_is_told_in_a_few_events(cgroup: OwnCgroup, actor: Puppet) -> None
     assert {event["threadtrace"]["limit"] for event in events} == {"pids_max"}
     assert events[-1]["threadtrace"]["refused_count"] == births.refused
     assert not busy.losses()
+
+
+def test_all_are_told_of_a_victim_that_goes_at_once(
+    stream: Stream, cgroup: OwnCgroup, puppet_program: Path
+) -> None:
+    victim = cgroup.child("victim")
+    with Puppet(puppet_program) as puppet:
+        victim.add(puppet.pid)
+        victim.set_limit(1)
+        assert puppet.do("forks", 43).refused == 43
+    victim.wait_for_tasks(0)
+    victim.directory.rmdir()
+    events = wait_for_refusals(stream, victim.path, 43)
+    assert events[-1]["threadtrace"]["refused_count"] == 43
+
+
+def test_the_end_tells_all(cgroup: OwnCgroup, actor: Puppet) -> None:
+    cgroup.set_limit(1)
+    with Stream() as ending:
+        assert actor.do("forks", 37).refused == 37
+        ending.finish()
+    told = [event["threadtrace"] for event in refusals(ending, cgroup.path)]
+    assert sum(1 + entry["suppressed_count"] for entry in told) == 37
 
 
 @pytest.mark.parametrize("raw", [b"\x1b[31mred", b"\xff\xfe", b"[bold]x", b"a\nb"])

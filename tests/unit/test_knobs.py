@@ -51,7 +51,7 @@ def test_cgroups(path: str, words: str) -> None:
 def test_the_node_and_what_is_not_a_cgroup() -> None:
     assert "kernel.threads-max" in knobs.knob_of_node(Limit.THREADS_MAX)
     assert "kernel.pid_max=4194304" in knobs.knob_of_node(Limit.PID_MAX)
-    assert "inside that PID namespace (level 2)" in knobs.knob_of_pid_namespace(2)
+    assert "nsenter -t 4711 -p sysctl -w kernel.pid_max=N" in knobs.knob_of_pid_namespace(4711)
     assert "uid 1000" in knobs.knob_of_user(1000)
     assert "memory" in knobs.knob_of_other(Limit.MEMORY, "ENOMEM")
     assert "the program itself" in knobs.knob_of_other(Limit.OTHER, "EINVAL")

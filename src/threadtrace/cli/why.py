@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import select
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from threadtrace.pipeline import Pipeline
     from threadtrace.probe.plan import RefusalHook
 
-_EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, "unknown": 3}
+_UNKNOWN = "unknown"
+_EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, _UNKNOWN: 3}
 
 # How long programs that are attached for this one answer look: the whole takes less than a second.
 _LOOK_SECONDS = 0.1
@@ -50,25 +52,32 @@ def why(
 ) -> int:
     """Tell whether this node can fork, and if not: which limit, who holds it, what to change.
 
-    Asks the agent (stream or top) that runs on this node, which knows what was refused before.
-    Where none runs, looks for itself: with kernel programs, or with /proc and cgroup files alone.
+    Asks the agent (stream or top) that runs on this node, which knows what was refused before. Only
+    the user who started the agent may ask it. Where none answers within two seconds, looks for
+    itself, with kernel programs or with /proc and cgroup files alone: what was refused before is
+    not known then.
 
-    Exit code 0 healthy, 1 under pressure, 2 forks are refused, 3 could not tell.
+    Exit code 0 healthy, 1 under pressure, 2 forks are refused, 3 could not tell. Others as in
+    `threadtrace --help`.
     """
     from threadtrace.agent import AgentOptions, StopSignal
+    from threadtrace.errors import OutputError
+
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: redirect it to a file")
 
     options = AgentOptions(max_cgroups, host_root, refusal_hook=refusal_hook)
     stop = StopSignal()
     with stop:
         while True:
-            state = _answer(options, socket, as_json)
-            if watch_seconds is None or _waited(stop, watch_seconds):
+            state = _answer(options, socket, as_json, stop)
+            if watch_seconds is None or stop.is_set() or _waited(stop, watch_seconds):
                 break
     return stop.exit_code or _EXIT_CODES[state]
 
 
-def _answer(options: AgentOptions, socket: Path, as_json: bool) -> str:
-    """Show the answer; the state that it tells."""
+def _answer(options: AgentOptions, socket: Path, as_json: bool, stop: StopSignal) -> str:
+    """Show the answer, unless it came to a stop before; the state that it tells."""
     from threadtrace.agent import start_agent
     from threadtrace.answering import ask
     from threadtrace.errors import ThreadtraceError, UsageError
@@ -79,17 +88,32 @@ def _answer(options: AgentOptions, socket: Path, as_json: bool) -> str:
         return _shown(answer, as_json)
     try:
         with start_agent(options) as agent:
+            if stop.is_set():
+                return _UNKNOWN
             _look(agent.pipeline, agent.source.fileno())
-            seen = Seen("programs", agent.details()["missing"])
+            seen = Seen("programs", [_no_agent(socket), *agent.details()["missing"]])
             # Shown before the programs are detached, which takes as long as to find it out.
             return _shown(why_fields(agent.pipeline.diagnose(), seen), as_json)
     except UsageError:
         raise
     except ThreadtraceError as error:
-        return _shown(_answer_without_programs(options, error), as_json)
+        if stop.is_set():
+            return _UNKNOWN
+        return _shown(_answer_without_programs(options, socket, error), as_json)
 
 
-def _answer_without_programs(options: AgentOptions, error: Exception) -> dict[str, Any]:
+def _no_agent(socket: Path) -> dict[str, str]:
+    return {
+        "what": "an agent",
+        "effect": "what was refused before now is not known",
+        "remedy": f"none answers at {socket}: keep threadtrace stream or top running, or name its "
+        "--socket",
+    }
+
+
+def _answer_without_programs(
+    options: AgentOptions, socket: Path, error: Exception
+) -> dict[str, Any]:
     from threadtrace.agent import start_pipeline_without_programs
     from threadtrace.output.why import Seen, why_fields
 
@@ -101,7 +125,7 @@ def _answer_without_programs(options: AgentOptions, error: Exception) -> dict[st
     }
     with start_pipeline_without_programs(options) as pipeline:
         _look(pipeline, None)
-        return why_fields(pipeline.diagnose(), Seen("files", [missing]))
+        return why_fields(pipeline.diagnose(), Seen("files", [_no_agent(socket), missing]))
 
 
 def _look(pipeline: Pipeline, fd: int | None) -> None:

@@ -31,6 +31,8 @@ class VictimCount(NamedTuple):
     refused: int
     first_ns: int
     last_ns: int
+    is_gone: bool = False
+    """Whether its cgroup is."""
 
 
 class Cause(NamedTuple):
@@ -50,8 +52,11 @@ class Cause(NamedTuple):
 
     @property
     def is_own_limit(self) -> bool:
-        """Whether nobody suffers but who holds it: one victim, whose own limit it is."""
-        return self.last.is_own_limit and len(self.victims) == 1
+        """Whether nobody suffers but who holds it: one victim, and nobody else counts."""
+        if len(self.victims) != 1:
+            return False
+        holders = {culprit.workload.key for culprit in self.last.culprits}
+        return self.last.is_own_limit or holders == {self.victims[0].workload.key}
 
 
 class NearLimit(NamedTuple):

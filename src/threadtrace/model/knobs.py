@@ -35,7 +35,9 @@ def knob_of_cgroup(path: str) -> str:
     identity = parse(path)
     shown = clean(segment)
     if identity.container_id is not None and identity.container_id in segment:
-        return _of_container(identity.container_id, identity.runtime)
+        # A cgroup of such a name at the root is made by more than one runtime.
+        is_told = path.count("/") > 1
+        return _of_container(identity.container_id, identity.runtime if is_told else None)
     if identity.container_id is None and identity.pod_uid is not None:
         return "podPidsLimit of the kubelet (the limit of every pod on this node)"
     if _KUBEPODS.match(segment):
@@ -55,9 +57,14 @@ def knob_of_node(limit: Limit) -> str:
     return f"sysctl -w kernel.pid_max={_HIGHEST_PID_MAX}, or a PID limit on the pods"
 
 
-def knob_of_pid_namespace(level: int) -> str:
-    """Since 6.14 each PID namespace has a pid_max of its own."""
-    return f"kernel.pid_max inside that PID namespace (level {level}): sysctl -w kernel.pid_max=N"
+def knob_of_pid_namespace(init: int) -> str:
+    """Since 6.14 each PID namespace has a pid_max of its own.
+
+    Args:
+        init: the PID, on the node, of its first process.
+    """
+    enter = f"nsenter -t {init} -p " if init else "inside it: "
+    return f"the pid_max of that PID namespace: {enter}sysctl -w kernel.pid_max=N"
 
 
 def knob_of_user(uid: int) -> str:

@@ -64,3 +64,11 @@ class Refusal(NamedTuple):
     """Refusals of this victim by this limit so far."""
     suppressed: int
     """Of those, the ones since the last that was told."""
+    pid_namespace_level: int = 0
+    """Of the namespace that has the limit; 0 is the node's."""
+
+    @property
+    def is_of_node(self) -> bool:
+        """Whether everybody on the node is near that limit."""
+        is_pid_max = self.limit is Limit.PID_MAX and self.pid_namespace_level == 0
+        return self.limit is Limit.THREADS_MAX or is_pid_max

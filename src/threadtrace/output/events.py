@@ -31,7 +31,6 @@ from threadtrace.output.fields import (
     workload_fields,
     workload_label,
 )
-from threadtrace.probe.records import Limit
 from threadtrace.text import clean, error_name, printable
 
 SCHEMA_VERSION = "1.0"
@@ -141,11 +140,10 @@ class EventWriter:
 
     def fork_refused(self, refusal: Refusal) -> bytes:
         """``threadtrace.fork.refused``."""
-        is_of_node = refusal.owner is not None and refusal.limit in _NODE_LIMITS
         return self._line(
             "threadtrace.fork.refused",
             refusal.time_ns,
-            _ERROR if is_of_node and not refusal.is_own_limit else _WARN,
+            _ERROR if refusal.is_of_node else _WARN,
             describe_refusal(refusal),
             refusal_fields(refusal),
             refusal.victim.workload,
@@ -223,7 +221,6 @@ class EventWriter:
 
 
 # Where the limit is the node's, everybody on it suffers.
-_NODE_LIMITS = {Limit.PID_MAX, Limit.THREADS_MAX}
 
 
 def describe_refusal(refusal: Refusal) -> str:
@@ -259,12 +256,13 @@ def _limit_text(refusal: Refusal) -> str:
 
 
 def _culprit_text(culprit: Culprit) -> str:
-    text = f"{culprit.workload.name} holds {culprit.tasks:,} tasks"
+    text = f"{culprit.workload.name} holds {_plural(culprit.tasks, 'task')}"
     if culprit.share_ratio is not None:
         text += f" ({culprit.share_ratio:.0%})"
     if culprit.process is not None and culprit.process.name:
         process = culprit.process
-        text += f", most in {process.name} (PID {process.pid}) with {process.threads:,} threads"
+        threads = _plural(process.threads, "thread")
+        text += f", most in {process.name} (PID {process.pid}) with {threads}"
     return text
 
 
@@ -285,6 +283,10 @@ _LOSSES = {
 def describe_loss(loss: Loss) -> str:
     """One sentence that says what was lost and what would help."""
     return f"{loss.lost:,} lost: {_LOSSES.get(loss.where, loss.where)}"
+
+
+def _plural(count: int, noun: str) -> str:
+    return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def timestamp(time_ns: int) -> str:

@@ -160,6 +160,7 @@ def _victim_fields(victim: VictimCount) -> Fields:
         "refused_count": victim.refused,
         "first_refused": timestamp(victim.first_ns),
         "last_refused": timestamp(victim.last_ns),
+        "is_gone": victim.is_gone,
     }
 
 
@@ -192,14 +193,15 @@ def _cause_lines(cause: dict[str, Any]) -> list[str]:
     if "limit_owner" in cause:
         head += f" of {cause['limit_owner']}"
     when = "now" if cause["is_now"] else "earlier"
-    lines = [f"{head}, {when}, {cause['refused_count']:,} times ({cause['evidence']})"]
+    lines = [f"{head}, {when}, {_times(cause['refused_count'])} ({cause['evidence']})"]
     if cause["also_reached"]:
         lines.append(f"  also reached  {', '.join(cause['also_reached'])}")
     lines += _holder_lines(cause["culprits"])
     for victim in cause["victims"][:_SHOWN_VICTIMS]:
         lines.append(
-            f"  refused   {victim['workload']['name']}  {victim['refused_count']:,} times, "
+            f"  refused   {victim['workload']['name']}  {_times(victim['refused_count'])}, "
             f"{_clock(victim['first_refused'])} to {_clock(victim['last_refused'])}"
+            + (", gone since" if victim["is_gone"] else "")
         )
     hidden = cause["victims_count"] - _SHOWN_VICTIMS
     if hidden > 0:
@@ -238,6 +240,10 @@ def _near_lines(near: dict[str, Any], state: str) -> list[str]:
     if state != State.HEALTHY.value:
         lines.append(f"  change    {near['knob']}")
     return lines
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _tasks(count: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import socket
 import sys
 from dataclasses import dataclass, field
@@ -76,6 +77,7 @@ class Loader:
                 command,
                 {**os.environ, "LC_ALL": "C"},
                 file_actions=[(os.POSIX_SPAWN_DUP2, theirs.fileno(), 0)],
+                setsigmask=[signal.SIGINT],  # Ctrl-C goes to all; it is the agent's to end this one
             )
         except OSError as error:
             ours.close()

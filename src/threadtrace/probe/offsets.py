@@ -36,6 +36,7 @@ _PID_NAMESPACE_MEMBERS: Mapping[str, _Path] = {
     "PID_NAMESPACE_ALLOCATED": (("pid_namespace", "pid_allocated"),),
     "PID_NAMESPACE_LEVEL": (("pid_namespace", "level"),),
     "PID_NAMESPACE_PARENT": (("pid_namespace", "parent"),),
+    "PID_NAMESPACE_CHILD_REAPER": (("pid_namespace", "child_reaper"),),
     "PID_NAMESPACE_INODE": (("pid_namespace", "ns"), ("ns_common", "inum")),
 }
 _USER_MEMBERS: Mapping[str, _Path] = {
