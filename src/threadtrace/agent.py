@@ -48,7 +48,7 @@ _RESERVED_DESCRIPTORS = 256
 _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
-_REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
+REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
 
 PID_NAMESPACE_EFFECT = (
     "processes of other containers have no name and no number of threads, the kernel's threads "
@@ -86,7 +86,7 @@ class Agent:
     @property
     def counts_refusals(self) -> bool:
         """Whether refused clones are seen at all here."""
-        return any(hook["program"] in _REFUSAL_PROGRAMS for hook in self.loaded.hooks)
+        return any(hook["program"] in REFUSAL_PROGRAMS for hook in self.loaded.hooks)
 
     def details(self) -> dict[str, Any]:
         """What ``threadtrace.started`` carries: how this agent counts, and what it cannot."""

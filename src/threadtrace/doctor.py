@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadtrace.agent import PID_NAMESPACE_EFFECT, AgentOptions
+from threadtrace.agent import PID_NAMESPACE_EFFECT, REFUSAL_PROGRAMS, AgentOptions
 from threadtrace.errors import ThreadtraceError
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.node.hierarchy import PidsHierarchy, find_pids_hierarchy
@@ -44,7 +44,7 @@ def examine(options: AgentOptions) -> list[Check]:
         _kernel_layout(facts),
         _lockdown(facts),
         hierarchy_check,
-        _programs(hierarchy, options),
+        *_programs(hierarchy, options),
         _pid_namespace(facts),
         _cgroup_lookup(facts),
         _names(options.host_root),
@@ -102,10 +102,10 @@ def _hierarchy() -> tuple[PidsHierarchy | None, Check]:
     )
 
 
-def _programs(hierarchy: PidsHierarchy | None, options: AgentOptions) -> Check:
+def _programs(hierarchy: PidsHierarchy | None, options: AgentOptions) -> list[Check]:
     name = "kernel programs"
     if hierarchy is None:
-        return Check(name, State.MISSING, "not tried without a pids controller", "see above")
+        return [Check(name, State.MISSING, "not tried without a pids controller", "see above")]
     try:
         loader_options = LoaderOptions(
             hierarchy.hierarchy_id, options.max_cgroups, refusal_hook=options.refusal_hook
@@ -113,9 +113,19 @@ def _programs(hierarchy: PidsHierarchy | None, options: AgentOptions) -> Check:
         with Loader(loader_options) as loader:
             loaded = loader.result()
     except ThreadtraceError as error:
-        return Check(name, State.MISSING, *_split(error))
+        return [Check(name, State.MISSING, *_split(error))]
     loaded.close()
-    return _attached(name, loaded)
+    return [_attached(name, loaded), *_refusals(loaded)]
+
+
+def _refusals(loaded: LoadedPrograms) -> list[Check]:
+    """Which hook was chosen, and why; where there is none, it is missing above."""
+    chosen = {
+        f"{hook['kind']}: {hook['reason']}"
+        for hook in loaded.hooks
+        if hook["program"] in REFUSAL_PROGRAMS
+    }
+    return [Check("refused clones", State.OK, text) for text in chosen]
 
 
 def _attached(name: str, loaded: LoadedPrograms) -> Check:

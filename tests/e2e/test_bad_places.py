@@ -85,6 +85,16 @@ def test_refusals_turned_off(cgroup: OwnCgroup, actor: Puppet) -> None:
     assert missing["effect"] == "refused clones are not counted"
 
 
+def test_doctor_tells_which_refusal_hook_and_why(host: None) -> None:
+    with Stream() as stream:
+        hooks = stream.started["threadtrace"]["hooks"]
+    of_births = "typed_raw_tracepoint", "raw_tracepoint"
+    chosen = {f"{h['kind']}: {h['reason']}" for h in hooks if h["kind"] not in of_births}
+    checks = json.loads(threadtrace("doctor", "--json").stdout)["checks"]
+    (check,) = (check for check in checks if check["name"] == "refused clones")
+    assert {check["detail"]} == chosen
+
+
 @pytest.mark.parametrize("wanted", ["fexit", "kretprobe", "tracepoint"])
 def test_a_refusal_hook_that_is_wanted(host: None, wanted: str) -> None:
     """It is that one, or one line says that this kernel has none."""
