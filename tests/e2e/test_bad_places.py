@@ -79,6 +79,9 @@ def test_refusals_turned_off(cgroup: OwnCgroup, actor: Puppet) -> None:
         stream.finish()
     assert stream.counts(cgroup.path) == counts()
     assert not stream.named("fork.refused")
+    for name in ("node.limits", "workload.rates", "workload.ended"):
+        for event in stream.named(name):
+            assert not event["threadtrace"].keys() & {"refused_count", "refused"}
     (missing,) = (
         entry for entry in stream.started["threadtrace"]["missing"] if entry["what"] == "refusals"
     )

@@ -343,5 +343,5 @@ def _sum(events: Sequence[Event]) -> Counts:
     total = counts()
     for event in events:
         for name, field in _COUNTS.items():
-            total[name] += event["threadtrace"][field]
+            total[name] += event["threadtrace"].get(field, 0)
     return total

@@ -62,7 +62,7 @@ def stream(
     sink = LineSink.open(output, stop.is_set)
     options = AgentOptions(max_cgroups, host_root, socket, agents_answer, refusal_hook)
     with start_agent(options) as agent, stop:
-        events = EventStream(EventWriter(), sink, include_idle)
+        events = EventStream(EventWriter(counts_refusals=agent.counts_refusals), sink, include_idle)
         events.on_start(time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds})
         run(agent, events, stop, interval_seconds, duration_seconds)
     if sink.total_lost:

@@ -28,6 +28,7 @@ from threadtrace.output.fields import (
     refusal_fields,
     shown_path,
     victim_fields,
+    without_refusals,
     workload_fields,
     workload_label,
 )
@@ -58,8 +59,11 @@ class _Rendered(NamedTuple):
 class EventWriter:
     """Numbers events and turns them into lines."""
 
-    def __init__(self, environment: Mapping[str, str] = os.environ) -> None:
+    def __init__(
+        self, environment: Mapping[str, str] = os.environ, counts_refusals: bool = True
+    ) -> None:
         """A new run: its own ``agent.id``, sequence from 1."""
+        self._counts_refusals = counts_refusals
         self._sequence = 0
         self._agent = {"name": "threadtrace", "version": __version__, "id": str(uuid.uuid4())}
         node_name = environment.get("NODE_NAME")
@@ -196,6 +200,8 @@ class EventWriter:
         process: Fields | None = None,
     ) -> bytes:
         self._sequence += 1
+        if not self._counts_refusals:
+            details = without_refusals(details)
         envelope: Fields = {
             "timestamp": self._timestamp(time_ns),
             "schema_version": SCHEMA_VERSION,

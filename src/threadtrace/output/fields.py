@@ -24,6 +24,8 @@ Fields = dict[str, Any]
 _MAX_PATH_CHARACTERS = 4096
 _MAX_NAME_CHARACTERS = 256
 
+_REFUSED = {"refused_count", "refused"}
+
 
 def node_fields(node: NodeSnapshot) -> Fields:
     """What ``threadtrace.node.limits`` carries under ``threadtrace``."""
@@ -49,6 +51,11 @@ def count_fields(counts: Totals) -> Fields:
         "exited_count": counts.exited,
         "refused_count": counts.refused,
     }
+
+
+def without_refusals(fields: Fields) -> Fields:
+    """The same where refused clones are not counted: unknown is not 0."""
+    return {name: value for name, value in fields.items() if name not in _REFUSED}
 
 
 def rates_fields(snapshot: WorkloadSnapshot, interval_seconds: float) -> Fields:

@@ -24,6 +24,7 @@ from threadtrace.output.fields import (
     node_fields,
     rates_fields,
     refusal_fields,
+    without_refusals,
     workload_fields,
     workload_label,
 )
@@ -119,11 +120,12 @@ class JsonView(_View):
 
     def _show(self, snapshot: Snapshot) -> None:
         interval = snapshot.node.interval_seconds
+        counted = dict if self._limits.counts_refusals else without_refusals
         workloads: list[Fields] = [
             {
                 **workload_fields(entry.workload),
                 "workload": workload_label(entry.workload),
-                **rates_fields(entry, interval),
+                **counted(rates_fields(entry, interval)),
             }
             for entry in by_danger(snapshot.workloads)
         ]
@@ -133,7 +135,7 @@ class JsonView(_View):
             for entry in self._refusals
         ]
         sample = {
-            "node": node_fields(snapshot.node),
+            "node": counted(node_fields(snapshot.node)),
             "workloads": workloads,
             "refusals": refusals,
             "losses": losses,
