@@ -19,10 +19,11 @@
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "../../tests/support/hoard.h"
 
 #define MAX_SECONDS 30
 #define MAX_LIFE_MICROSECONDS 300
@@ -124,22 +125,6 @@ static void leave_namespace_without_init(void)
 		sched_yield();
 }
 
-/* More than the kernel lets a child copy, and no memory used (mm/util.c, __vm_enough_memory, with
- * vm.overcommit_memory at 0). */
-static void hoard(void)
-{
-	struct sysinfo memory;
-	size_t half;
-	char *start;
-
-	sysinfo(&memory);
-	half = (memory.totalram + memory.totalswap) * memory.mem_unit / 10 * 7 & ~0xfffffUL;
-	start = mmap(NULL, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (start == MAP_FAILED || mprotect(start, half, PROT_READ | PROT_WRITE) ||
-	    mprotect(start + half, half, PROT_READ | PROT_WRITE))
-		err(1, "mmap");
-}
-
 static void work(long count, const char *cause, unsigned int seed)
 {
 	time_t end = time(NULL) + MAX_SECONDS;
@@ -147,8 +132,8 @@ static void work(long count, const char *cause, unsigned int seed)
 	signal(SIGCHLD, SIG_IGN); /* the kernel reaps */
 	if (!strcmp(cause, "dead-namespace"))
 		leave_namespace_without_init();
-	if (!strcmp(cause, "memory"))
-		hoard();
+	if (!strcmp(cause, "memory") && hoard())
+		err(1, "hoard");
 	while (atomic_load(&board->refused) < count && time(NULL) < end) {
 		long pid = syscall(SYS_clone, clone_flags, 0, 0, 0, 0);
 

@@ -77,7 +77,9 @@ class Pipeline:
         self._accounts.assign(KERNEL_CGROUP_ID, KERNEL).top = kernel
         tree.scan()
         self._roster = Roster(self._accounts, tree, directory, clock, self._forget_cgroup)
-        self._presence = Presence(self._accounts, tree, processes, self._roster, clock, kernel)
+        self._presence = Presence(
+            self._accounts, tree, processes, self._roster, clock, kernel, self._node_tasks
+        )
 
     def handle_records(self) -> Happenings:
         """Take in what the kernel told of: cgroups that came and went, refused clones."""
@@ -140,9 +142,8 @@ class Pipeline:
         Raises:
             OSError: the maps cannot be read.
         """
-        limits = self._read_limits()
-        self._presence.look_again(limits.tasks_count, at_once=True)
-        node = node_snapshot(limits, Totals(), 0.0)
+        self._presence.look_again(at_once=True)
+        node = node_snapshot(self._read_limits(), Totals(), 0.0)
         refusals = self._source.read_counters().refusals
         causes = order(self._refusals.causes(refusals, self._clock.monotonic_ns()))
         users = users_with_limits(self._processes.largest_pids(_LOOKED_AT_PROCESSES))
@@ -151,15 +152,19 @@ class Pipeline:
         return Diagnosis(self._clock.realtime_ns(), state, node, causes, nearest)
 
     def _explain(self, record: RefusalRecord) -> Refusal | None:
+        if not self._refusals.has_room:
+            return None  # told by a later tick, and not worth a look now
         cgroup_id = record.key.cgroup_id
         if self._accounts.account_of_cgroup(cgroup_id) is None:
             self._roster.introduce(cgroup_id)
         account = self._accounts.account_of_cgroup(cgroup_id)
         # Who was refused is there: with no task known of it, what is known is too old.
-        is_old = account is None or account.tasks <= 0
-        self._presence.look_again(self._read_limits().tasks_count, at_once=is_old)
+        self._presence.look_again(at_once=account is None or account.tasks <= 0)
         self._processes.refresh(self._processes.note(record.tgid, cgroup_id, ""))
         return self._refusals.explain(record)
+
+    def _node_tasks(self) -> int | None:
+        return self._read_limits().tasks_count
 
     def _forget_cgroup(self, cgroup_id: int, refusal_keys: list[RefusalKey]) -> None:
         self._source.forget_cgroup(cgroup_id, refusal_keys)

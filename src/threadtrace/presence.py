@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from threadtrace.clock import Clock
 from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
 from threadtrace.node.cgroups import CROWDED_CGROUPS, Cgroup, CgroupTree
@@ -26,6 +28,7 @@ class Presence:
         roster: Roster,
         clock: Clock,
         kernel: Cgroup,
+        read_node_tasks: Callable[[], int | None],
     ) -> None:
         """Start with nothing read.
 
@@ -36,6 +39,7 @@ class Presence:
             roster: which cgroups are gone, and which nobody told of.
             clock: for how often refusals make all counters be read.
             kernel: stands for the kernel's own threads, which have no cgroup of theirs.
+            read_node_tasks: how many the whole node has now, None where that cannot be read.
         """
         self._accounts = accounts
         self._tree = tree
@@ -43,6 +47,7 @@ class Presence:
         self._roster = roster
         self._clock = clock
         self._kernel = kernel
+        self._read_node_tasks = read_node_tasks
         self._kernel_base = 0
         self._swept = 0
         self._looked_ns = 0
@@ -85,11 +90,10 @@ class Presence:
         self._changed = set()
         self._is_baseline = False
 
-    def look_again(self, node_tasks: int | None, at_once: bool) -> None:
+    def look_again(self, at_once: bool) -> None:
         """Read who holds how much now: the last tick may be older than the explosion.
 
         Args:
-            node_tasks: of the whole node now, None where that cannot be read.
             at_once: even if the last look was just before.
         """
         now_ns = self._clock.monotonic_ns()
@@ -97,6 +101,7 @@ class Presence:
         if is_due and len(self._tree) <= CROWDED_CGROUPS:
             self._looked_ns = now_ns
             changes = self._tree.refresh(set(), everything=True)
+            node_tasks = self._read_node_tasks()
             if node_tasks is not None:
                 self._tree.set_tasks(self._tree.root, node_tasks, changes)
             self._note_tasks(changes)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 
 from threadtrace.clock import Clock
 from threadtrace.holders import Holders
@@ -81,10 +82,13 @@ class Refusals:
         self._gone: dict[RefusalKey, RefusalCounts] = {}
         self._gone_workloads: dict[int, Workload] = {}
 
-    def explain(self, record: RefusalRecord) -> Refusal | None:
-        """One that the kernel told of; None when too many were told, it is then told later."""
-        if self._room <= 0:
-            return None
+    @property
+    def has_room(self) -> bool:
+        """Whether one more may be told before the next tick; those beyond are told later."""
+        return self._room > 0
+
+    def explain(self, record: RefusalRecord) -> Refusal:
+        """One that the kernel told of, while there is room."""
         self._room -= 1
         victim = Victim(
             self._workload_of(record.key.cgroup_id), record.tgid, record.tid, record.thread_name
@@ -113,7 +117,7 @@ class Refusals:
         """
         self._counts = counts
         self._room = _TOLD_PER_INTERVAL
-        for key, counted in (*self._gone.items(), *counts.items()):
+        for key, counted in chain(self._gone.items(), counts.items()):
             told = self._told.get(key)
             pending = counted.refused - (told.refused_count if told else 0)
             is_over = key in self._gone or now_ns - counted.last_ns >= _QUIET_NS

@@ -48,15 +48,15 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/sysinfo.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "hoard.h"
 
 #define MAX_TASKS 4096 /* at a time; well below the smallest usual pid_max, 32768 */
 #define LIFE_SECONDS 180
@@ -347,22 +347,6 @@ static void clone_into_namespaces(struct result *result, long number)
 	}
 }
 
-/* Each half is allowed on its own, but a fork has to account for the whole mapping, and more than
- * all memory and swap is refused (mm/util.c, __vm_enough_memory, vm.overcommit_memory 0). */
-static void hoard(void)
-{
-	struct sysinfo memory;
-	size_t half;
-	char *start;
-
-	sysinfo(&memory);
-	half = (memory.totalram + memory.totalswap) * memory.mem_unit / 10 * 7 & ~0xfffffUL;
-	start = mmap(NULL, 2 * half, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (start == MAP_FAILED || mprotect(start, half, PROT_READ | PROT_WRITE) ||
-	    mprotect(start + half, half, PROT_READ | PROT_WRITE))
-		die("hoard");
-}
-
 static void answer_call(uint32_t number, uint32_t error)
 {
 	struct sock_filter code[] = {
@@ -548,9 +532,10 @@ static void obey(const char *command, char *one, char *two, char *three)
 		answer_call(SYS_clone3, ENOSYS);
 	else if (!strcmp(command, "forbidden") && two)
 		fork_forbidden(&result, number, atol(two));
-	else if (!strcmp(command, "hoard"))
-		hoard();
-	else if (!strcmp(command, "leave-leader"))
+	else if (!strcmp(command, "hoard")) {
+		if (hoard())
+			die("hoard");
+	} else if (!strcmp(command, "leave-leader"))
 		leave_leader();
 	else if (!strcmp(command, "exec-thread"))
 		exec_thread();
