@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Tasks born and gone, cgroups that come and go. */
+#include "bursts.h"
 #include "layout.h"
 #include "maps.h"
 #include "processes.h"
@@ -39,6 +40,8 @@ int on_task_newtask(struct tracepoint_arguments *ctx)
 			counts->threads_created++;
 		else
 			counts->processes_created++;
+		if (cgroup_id != KERNEL_CGROUP_ID)
+			watch_births(cgroup_id, counts);
 	}
 	process = current_process(cgroup_id);
 	if (!process)

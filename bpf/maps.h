@@ -39,6 +39,10 @@ BPF_TABLE("array", u32, u64, node_limits, NODE_LIMITS);
  * count is still exact, the process's is counted as NODE_LOST_PROCESS_COUNTS. */
 BPF_TABLE("hash", struct process_key, struct process_counts, processes, MAX_PROCESSES);
 
+/* Births of the last tenth of a second, by cgroup. 1,024 hold those that create fast; of the others
+ * the one that was idle longest gives way, and what is forgotten is counted in `cgroups`. */
+BPF_TABLE("lru_hash", u64, struct burst, bursts, 1024);
+
 /* enum node_counter. */
 BPF_TABLE("percpu_array", u32, u64, node, NODE_COUNTERS);
 
@@ -47,7 +51,8 @@ BPF_TABLE("percpu_array", u32, struct cgroup_record, record_scratch, 1);
 
 /* Cgroups that come and go, and refused clones. 512 KiB hold about 3,000 records of usual length,
  * and the agent is woken for each. Full: counted as NODE_LOST_CGROUP_RECORDS, and the agent finds
- * the path through the file system, or as NODE_LOST_REFUSAL_RECORDS; the refusal is counted. */
+ * the path through the file system, as NODE_LOST_REFUSAL_RECORDS, while the refusal is counted, or
+ * as NODE_LOST_BURST_RECORDS: the next tick sees what grew. */
 BPF_RINGBUF_OUTPUT(records, 128);
 
 static __always_inline void count_on_node(u32 counter)

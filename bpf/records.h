@@ -86,6 +86,7 @@ enum node_counter {
 	NODE_LOST_REFUSAL_RECORDS, /* the same of refusal_record */
 	NODE_CLONES, /* that succeeded; counted like the next where both are needed */
 	NODE_CLONES_RETURNED, /* those whose return was seen by a return probe */
+	NODE_LOST_BURST_RECORDS, /* burst_record that found the ring full */
 	NODE_COUNTERS,
 };
 
@@ -102,6 +103,7 @@ enum record_kind {
 	CGROUP_REMOVED = 2,
 	CGROUP_RENAMED = 3,
 	CLONE_REFUSED = 4,
+	BIRTHS_CROSSED = 5,
 };
 
 #define CGROUP_PATH_SIZE 1024 /* TRACE_CGROUP_PATH_LEN of kernel/cgroup/cgroup-internal.h */
@@ -129,6 +131,33 @@ struct refusal_record {
 	__u32 reached; /* bit 1 << limit for each limit that was reached in that instant */
 	__u32 pid_namespace_level; /* of the owner, 0 the node's */
 	char thread_name[16];
+};
+
+/* A limit that no file shows, as a birth last found it; all 0 where there is none. */
+struct hidden_limit {
+	__u64 owner; /* as in refusal_key */
+	__s64 usage;
+	__s64 limit_value;
+};
+
+/* Births in one cgroup within one window of time, and what bounds those who create there. */
+struct burst {
+	__u64 window_ns; /* when it began, monotonic like told_ns */
+	__u64 births;
+	__u64 told_ns; /* when a burst_record was sent */
+	struct hidden_limit user; /* RLIMIT_NPROC */
+	struct hidden_limit pid_namespace; /* pid_max of the one with least room */
+	__u32 pid_namespace_level;
+	__u32 padding;
+};
+
+/* So many births in a cgroup within BURST_WINDOW_NS that the agent should look at once. */
+struct burst_record {
+	__u32 kind; /* BIRTHS_CROSSED */
+	__u32 tgid; /* of who created the last one, in the initial PID namespace */
+	__u64 timestamp_ns;
+	__u64 cgroup_id;
+	__u64 window_ns;
 };
 
 #endif

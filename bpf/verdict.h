@@ -103,8 +103,9 @@ static __always_inline u64 user_of(u32 uid, void *user_namespace)
 }
 
 /* is_rlimit_overlimit (kernel/ucount.c): the user's count against the task's limit, then that of
- * the user who made the namespace against what its limit was when it did, and so on upwards. */
-static __always_inline void consider_user(struct verdict *verdict, void *task)
+ * the user who made the namespace against what its limit was when it did, and so on upwards. The
+ * nearest of them; found->room stays NO_ROOM_KNOWN where the task is held to none. */
+static __always_inline void nearest_user_limit(struct reading *found, void *task)
 {
 	void *cred = PEEK(void *, task, TASK_REAL_CRED);
 	void *own_cred = PEEK(void *, task, TASK_CRED);
@@ -114,13 +115,13 @@ static __always_inline void consider_user(struct verdict *verdict, void *task)
 	u32 level = PEEK(u32, user_namespace, USER_NAMESPACE_LEVEL);
 	u64 capabilities = PEEK(u64, own_cred, CRED_CAP_EFFECTIVE);
 	s64 limit_value = PEEK(u64, signal, SIGNAL_RLIM + RLIMIT_NPROC * 16) & LONGEST;
-	struct reading found = {.room = NO_ROOM_KNOWN};
 
+	found->room = NO_ROOM_KNOWN;
 	/* The kernel asks for both capabilities in the initial user namespace. */
 	if (!uid || (!level && capabilities & (CAP_SYS_ADMIN_BIT | CAP_SYS_RESOURCE_BIT)))
 		return;
 #ifdef USER_PROCESSES
-	nearer(&found, user_of(uid, user_namespace),
+	nearer(found, user_of(uid, user_namespace),
 	       PEEK(u32, PEEK(void *, cred, CRED_USER), USER_PROCESSES), limit_value);
 #else
 	void *counts = PEEK(void *, cred, CRED_UCOUNTS);
@@ -128,12 +129,21 @@ static __always_inline void consider_user(struct verdict *verdict, void *task)
 	for (int i = 0; i < MAX_NAMESPACE_DEPTH && counts; i++) {
 		user_namespace = PEEK(void *, counts, UCOUNTS_NS);
 		uid = PEEK(u32, counts, UCOUNTS_UID);
-		nearer(&found, user_of(uid, user_namespace), PEEK(u64, counts, UCOUNTS_PROCESSES),
+		nearer(found, user_of(uid, user_namespace), PEEK(u64, counts, UCOUNTS_PROCESSES),
 		       limit_value);
 		limit_value = PEEK(u64, user_namespace, USER_NAMESPACE_PROCESSES_MAX) & LONGEST;
 		counts = PEEK(void *, user_namespace, USER_NAMESPACE_UCOUNTS);
 	}
 #endif
+}
+
+static __always_inline void consider_user(struct verdict *verdict, void *task)
+{
+	struct reading found = {};
+
+	nearest_user_limit(&found, task);
+	if (found.room == NO_ROOM_KNOWN)
+		return;
 	consider(verdict, LIMIT_RLIMIT_NPROC, &found);
 }
 #endif
@@ -152,16 +162,13 @@ static __always_inline u64 identity_of_pid_namespace(void *namespace)
 	return inode_of_pid_namespace(namespace) | init << 32;
 }
 
-/* Free ids are those of [300, pid_max) that nobody holds; how many below 300 are held is not
- * known here. So with more than pid_max - 300 ids held, this limit may be the one, unless another
- * surely is. */
-static __always_inline void consider_pid_namespaces(struct verdict *verdict, void *task)
+/* Of the namespaces in which a child would hold an id, the one with least room below pid_max less
+ * what is reserved; found->owner is its address. How many ids the outermost has given out. */
+static __always_inline s64 nearest_pid_namespace(struct reading *found, void *task)
 {
 	void *proxy = PEEK(void *, task, TASK_NSPROXY);
 	void *namespace = PEEK(void *, proxy, NSPROXY_PID_NS_FOR_CHILDREN);
-	struct reading found = {.room = NO_ROOM_KNOWN};
-	struct reading outermost = {};
-	s64 usage, limit_value;
+	s64 usage = 0, limit_value;
 #ifndef PID_NAMESPACE_PID_MAX
 	s64 pid_max = node_limit(NODE_PID_MAX);
 
@@ -169,6 +176,7 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 		pid_max = NO_ROOM_KNOWN;
 #endif
 
+	found->room = NO_ROOM_KNOWN;
 	for (int i = 0; i < MAX_NAMESPACE_DEPTH && namespace; i++) {
 		usage = PEEK(u32, namespace, PID_NAMESPACE_ALLOCATED) & ~PIDNS_ADDING;
 #ifdef PID_NAMESPACE_PID_MAX
@@ -176,10 +184,22 @@ static __always_inline void consider_pid_namespaces(struct verdict *verdict, voi
 #else
 		limit_value = pid_max;
 #endif
-		nearer(&found, (u64) namespace, usage, limit_value - RESERVED_PIDS);
-		outermost.usage = usage;
+		nearer(found, (u64) namespace, usage, limit_value - RESERVED_PIDS);
 		namespace = PEEK(void *, namespace, PID_NAMESPACE_PARENT);
 	}
+	return usage;
+}
+
+/* Free ids are those of [300, pid_max) that nobody holds; how many below 300 are held is not
+ * known here. So with more than pid_max - 300 ids held, this limit may be the one, unless another
+ * surely is. */
+static __always_inline void consider_pid_namespaces(struct verdict *verdict, void *task)
+{
+	struct reading found = {};
+	struct reading outermost = {};
+	void *namespace;
+
+	outermost.usage = nearest_pid_namespace(&found, task);
 	/* nr_threads has no address that a program could know. Every thread holds an id of the
 	 * initial namespace, and little else does. */
 	outermost.limit_value = node_limit(NODE_THREADS_MAX);

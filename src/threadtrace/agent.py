@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from threadtrace.answering import AnswerSocket
-from threadtrace.clock import Clock
+from threadtrace.clock import NANOSECONDS, Clock
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory
 from threadtrace.log import warn
@@ -282,6 +282,9 @@ def run(
                 collected = clock()
             due += interval_seconds * (1 + int((clock() - due) / interval_seconds))
         wake = due if end is None else min(due, end)
+        look_due_ns = agent.pipeline.look_due_ns
+        if look_due_ns is not None:
+            wake = min(wake, look_due_ns / NANOSECONDS)
         poller.poll(max(0.0, wake - clock()) * 1000)
         output.on_happenings(agent.pipeline.handle_records())
         if agent.answers is not None:

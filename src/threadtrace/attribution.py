@@ -85,6 +85,19 @@ class ProcessAttribution:
             records = self._processes.largest(account.cgroup_ids, TOP_PROCESSES)
         return tuple(map(self._as_snapshot, records))
 
+    def busiest(self, account: Account) -> int | None:
+        """The process that created most in the last interval, in a workload's cgroups."""
+        found = [
+            (created, pid)
+            for (cgroup_id, pid), created in self._created.items()
+            if cgroup_id in account.cgroup_ids
+        ]
+        return max(found)[1] if found else None
+
+    def name(self, pid: int) -> str:
+        """Of a process; "" where it is not known."""
+        return self._processes.name(pid)
+
     def _as_snapshot(self, record: ProcessRecord) -> ProcessSnapshot:
         pid = record.pid
         created = self._created.get((record.cgroup_id, pid), 0)

@@ -9,9 +9,13 @@ from collections.abc import Callable
 
 from threadtrace.attribution import ProcessAttribution
 from threadtrace.clock import NANOSECONDS, Clock
+from threadtrace.describing import Describer
+from threadtrace.detect.thresholds import Thresholds
 from threadtrace.diagnosing import nearest_limit, order
+from threadtrace.explosions import Explosions, ThresholdsOf
+from threadtrace.forecasting import Forecasts
 from threadtrace.holders import Holders
-from threadtrace.identity.workloads import KERNEL, Directory
+from threadtrace.identity.workloads import KERNEL, Directory, Workload
 from threadtrace.model.accounts import Accounts
 from threadtrace.model.diagnosis import Diagnosis, state_of
 from threadtrace.model.node import node_snapshot
@@ -30,7 +34,13 @@ from threadtrace.node.processes import ProcessTable
 from threadtrace.node.users import users_with_limits
 from threadtrace.presence import Presence
 from threadtrace.probe.loader import DEFAULT_MAX_PROCESSES
-from threadtrace.probe.records import KERNEL_CGROUP_ID, NodeLimit, RefusalKey, RefusalRecord
+from threadtrace.probe.records import (
+    KERNEL_CGROUP_ID,
+    BurstRecord,
+    NodeLimit,
+    RefusalKey,
+    RefusalRecord,
+)
 from threadtrace.probe.source import Counters, CounterSource
 from threadtrace.roster import Roster
 from threadtrace.snapshots import WorkloadSnapshots
@@ -38,6 +48,13 @@ from threadtrace.verdict import Refusals
 
 # For the limits of users: 50 ms. The others are too small to bring their user near one.
 _LOOKED_AT_PROCESSES = 2_048
+
+
+_USUAL_THRESHOLDS = Thresholds()
+
+
+def _usual_thresholds(_: Workload) -> Thresholds:
+    return _USUAL_THRESHOLDS
 
 
 class Pipeline:
@@ -52,6 +69,7 @@ class Pipeline:
         clock: Clock,
         read_limits: Callable[[], NodeLimits] = read_node_limits,
         max_processes: int = DEFAULT_MAX_PROCESSES,
+        thresholds_of: ThresholdsOf = _usual_thresholds,
     ) -> None:
         """Take the baseline: what is there now counts as present from the first tick on.
 
@@ -69,7 +87,7 @@ class Pipeline:
         self._snapshots = WorkloadSnapshots(self._accounts, tree, self._attribution)
         self._holders = Holders(self._accounts, tree, processes)
         self._refusals = Refusals(self._accounts, tree, self._holders, clock)
-        self._late = Happenings([], [])
+        self._late = _nothing()
         self._told_limits: dict[NodeLimit, int] = {}
         self._tell_limits(read_limits())  # the programs are attached already
         self._last_ns = clock.monotonic_ns()
@@ -80,12 +98,35 @@ class Pipeline:
         self._presence = Presence(
             self._accounts, tree, processes, self._roster, clock, kernel, self._node_tasks
         )
+        self._forecasts = Forecasts(tree, source, clock)
+        self._explosions = Explosions(
+            self._accounts,
+            tree,
+            self._presence,
+            self._forecasts,
+            Describer(self._attribution, self._refusals),
+            source,
+            clock,
+            thresholds_of,
+        )
+
+    @property
+    def look_due_ns(self) -> int | None:
+        """When ``handle_records`` has something to look at, monotonic; None when nothing."""
+        return self._explosions.look_due_ns
 
     def handle_records(self) -> Happenings:
-        """Take in what the kernel told of: cgroups that came and went, refused clones."""
-        happened, self._late = self._late, Happenings([], [])
+        """Take in what the kernel told of at once: cgroups, refused clones, many births.
+
+        Looks at workloads of which many births were told, where that is due.
+        """
+        happened, self._late = self._late, _nothing()
         for record in self._source.read_records():
+            if isinstance(record, BurstRecord):
+                self._explosions.note_burst(record)
+                continue
             if isinstance(record, RefusalRecord):
+                self._explosions.note_refusal(record)
                 refusal = self._explain(record)
                 if refusal is not None:
                     happened.refusals.append(refusal)
@@ -94,6 +135,9 @@ class Pipeline:
             if workload is not None:
                 when = self._clock.realtime_of(record.timestamp_ns)
                 happened.started.append(StartedWorkload(workload, when))
+        look_due_ns = self._explosions.look_due_ns
+        if look_due_ns is not None and look_due_ns <= self._clock.monotonic_ns():
+            happened.explosions.extend(self._explosions.look())
         return happened
 
     def tick(self, is_last: bool = False) -> Snapshot:
@@ -121,17 +165,23 @@ class Pipeline:
         self._tell_limits(limits)
         self._attribution.follow(counters)
         self._presence.follow(counters, active, limits)
+        seconds_left = self._forecasts.follow_node(limits, now_ns / NANOSECONDS)
+        explosions = self._explosions.follow(interval_seconds, is_last)
         self._presence.follow_growth(interval_seconds)
         for workload in self._directory.retry_names(self._clock.seconds()):
             self._accounts.rename(workload.key, workload)
         losses = self._accounts.count_losses(counters.lost)
+        unfollowed = self._explosions.take_unfollowed()
+        if unfollowed:
+            losses["explosions"] = unfollowed
         snapshot = Snapshot(
             time_ns=self._clock.realtime_ns(),
-            node=self._node(counters, limits, interval_seconds),
+            node=self._node(counters, limits, interval_seconds, seconds_left),
             workloads=self._snapshots.take(interval_seconds),
             refusals=tuple(self._refusals.held_back(counters.refusals, now_ns, is_last)),
             ended=self._roster.close(leaving),
             losses=tuple(Loss(where, count) for where, count in losses.items()),
+            explosions=tuple(explosions),
         )
         self._accounts.end_baseline()
         return snapshot
@@ -148,8 +198,10 @@ class Pipeline:
         causes = order(self._refusals.causes(refusals, self._clock.monotonic_ns()))
         users = users_with_limits(self._processes.largest_pids(_LOOKED_AT_PROCESSES))
         nearest = nearest_limit(node, self._tree, self._holders, users)
-        state = state_of(causes, nearest)
-        return Diagnosis(self._clock.realtime_ns(), state, node, causes, nearest)
+        explosions = tuple(self._explosions.under_way())
+        state = state_of(causes, nearest, explosions)
+        now_ns = self._clock.realtime_ns()
+        return Diagnosis(now_ns, state, node, causes, nearest, explosions)
 
     def _explain(self, record: RefusalRecord) -> Refusal | None:
         if not self._refusals.has_room:
@@ -180,7 +232,16 @@ class Pipeline:
                 self._told_limits[which] = value
 
     def _node(
-        self, counters: Counters, limits: NodeLimits, interval_seconds: float
+        self,
+        counters: Counters,
+        limits: NodeLimits,
+        interval_seconds: float,
+        seconds_left: float | None,
     ) -> NodeSnapshot:
         parts = (self._accounts.counted(), self._accounts.count_unattributed(counters))
-        return node_snapshot(limits, Totals(*map(sum, zip(*parts))), interval_seconds)
+        counts = Totals(*map(sum, zip(*parts)))
+        return node_snapshot(limits, counts, interval_seconds, seconds_left)
+
+
+def _nothing() -> Happenings:
+    return Happenings([], [], [])

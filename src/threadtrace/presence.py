@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from threadtrace.clock import Clock
 from threadtrace.model.accounts import Account, Accounts, ActiveCgroups, growth_weight
@@ -90,6 +90,18 @@ class Presence:
         self._changed = set()
         self._is_baseline = False
 
+    @property
+    def changed(self) -> set[Account]:
+        """Workloads whose number of tasks has changed since the last follow_growth."""
+        return self._changed
+
+    def look_at(self, accounts: Iterable[Account]) -> None:
+        """Read the counters of these workloads, and of what is around them, now."""
+        cgroup_ids = [cgroup_id for account in accounts for cgroup_id in account.cgroup_ids]
+        changes = self._tree.read(self._tree.find_all(cgroup_ids))
+        self._read_node(changes)
+        self._note_tasks(changes)
+
     def look_again(self, at_once: bool) -> None:
         """Read who holds how much now: the last tick may be older than the explosion.
 
@@ -101,10 +113,13 @@ class Presence:
         if is_due and len(self._tree) <= CROWDED_CGROUPS:
             self._looked_ns = now_ns
             changes = self._tree.refresh(set(), everything=True)
-            node_tasks = self._read_node_tasks()
-            if node_tasks is not None:
-                self._tree.set_tasks(self._tree.root, node_tasks, changes)
+            self._read_node(changes)
             self._note_tasks(changes)
+
+    def _read_node(self, changes: dict[Cgroup, int]) -> None:
+        node_tasks = self._read_node_tasks()
+        if node_tasks is not None:
+            self._tree.set_tasks(self._tree.root, node_tasks, changes)
 
     def _note_tasks(self, changes: dict[Cgroup, int]) -> None:
         for cgroup, change in changes.items():

@@ -70,6 +70,8 @@ class WorkloadSnapshots:
                 account.growth_per_second,
                 top,
                 account.is_active or _has_changed(account.snapshot, tasks, owner, bool(top)),
+                account.state,
+                account.forecast,
             )
         )
 

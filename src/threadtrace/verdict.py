@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 
 from threadtrace.clock import Clock
@@ -14,7 +14,7 @@ from threadtrace.model.accounts import Accounts
 from threadtrace.model.diagnosis import Cause, VictimCount
 from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.node.cgroups import Cgroup, CgroupTree
-from threadtrace.probe.host import INITIAL_USER_NAMESPACE
+from threadtrace.owners import HAS_OWNER, LOWER_HALF, owner_and_knob
 from threadtrace.probe.records import (
     Evidence,
     Limit,
@@ -44,10 +44,6 @@ _KEPT_LOOKS = 256
 
 # Refusals of victims that are gone: so many are kept for `why`, beside those still to be told.
 _KEPT_GONE = 1_024
-
-# The lower half of an owner: a uid, the inode number of a PID namespace.
-_HALF_BITS = 32
-_LOWER_HALF = (1 << _HALF_BITS) - 1
 
 
 class Refusals:
@@ -149,6 +145,28 @@ class Refusals:
             is_now = now_ns - everything[last].last_ns <= _NOW_NS
             found.append(Cause(told, tuple(victims), is_now))
         return found
+
+    def victims(
+        self, since_ns: int, binds: Callable[[RefusalKey, int], bool], but: Workload
+    ) -> list[tuple[Workload, int]]:
+        """Other workloads that certain limits have refused, and how often; most refused first.
+
+        Args:
+            since_ns: monotonic; who was not refused since then is left out.
+            binds: whether the limit of a key is one of them, given the level of its PID namespace.
+            but: the workload that is left out.
+        """
+        found: dict[str, tuple[Workload, int]] = {}
+        for key, counted in chain(self._gone.items(), self._counts.items()):
+            told = self._told.get(key)
+            level = told.pid_namespace_level if told else 0
+            if counted.last_ns < since_ns or not binds(key, level):
+                continue
+            workload = self._workload_of(key.cgroup_id)
+            if workload.key != but.key:
+                before = found.get(workload.key, (workload, 0))[1]
+                found[workload.key] = workload, before + counted.refused
+        return sorted(found.values(), key=lambda victim: -victim[1])
 
     def _group_of(self, key: RefusalKey) -> tuple[int, int, int, int | None]:
         """What makes two refusals ones by the same limit; each process has its own RLIMIT_NPROC."""
@@ -272,28 +290,14 @@ class Refusals:
         if key.limit == Limit.THREADS_MAX or (key.limit == Limit.PID_MAX and level == 0):
             return self._holders.below(self._tree.root, usage)
         if key.limit == Limit.PID_MAX:
-            return self._holders.in_pid_namespace(key.owner & _LOWER_HALF, usage)
+            return self._holders.in_pid_namespace(key.owner & LOWER_HALF, usage)
         if key.limit == Limit.RLIMIT_NPROC:
-            return self._holders.of_user(key.owner & _LOWER_HALF, usage)
+            return self._holders.of_user(key.owner & LOWER_HALF, usage)
         return ()
 
 
 def _owner_and_knob(key: RefusalKey, owner: Cgroup | None, level: int) -> tuple[str | None, str]:
     limit = Limit(key.limit)
-    if limit is Limit.PIDS_MAX:
-        if owner is None:
-            return None, "pids.max of a cgroup that is gone"
-        return owner.path, knobs.knob_of_cgroup(owner.path)
-    if limit is Limit.RLIMIT_NPROC:
-        uid, namespace = key.owner & _LOWER_HALF, key.owner >> _HALF_BITS
-        inner = "" if namespace == INITIAL_USER_NAMESPACE else f" in user namespace {namespace}"
-        return f"uid {uid}{inner}", knobs.knob_of_user(uid)
-    if limit is Limit.PID_MAX:
-        init = key.owner >> _HALF_BITS
-        if not level:
-            return "PID namespace level 0", knobs.knob_of_node(limit)
-        named = f" of init {init}" if init else ""
-        return f"PID namespace level {level}{named}", knobs.knob_of_pid_namespace(init)
-    if limit is Limit.THREADS_MAX:
-        return "node", knobs.knob_of_node(limit)
+    if limit in HAS_OWNER:
+        return owner_and_knob(limit, key.owner, owner, level)
     return None, knobs.knob_of_other(limit, error_name(key.error))

@@ -21,9 +21,11 @@ from threadtrace.probe.records import (
     CgroupRecord,
     Counts,
     Evidence,
+    HiddenLimits,
     Limit,
     NodeLimit,
     ProcessKey,
+    Record,
     RefusalCounts,
     RefusalKey,
     RefusalRecord,
@@ -40,7 +42,7 @@ class Script:
     def __init__(self) -> None:
         self.cgroups: dict[int, Counts] = {}
         self.refusals: dict[RefusalKey, RefusalCounts] = {}
-        self.records: list[CgroupRecord | RefusalRecord] = []
+        self.records: list[Record] = []
         self.told_limits: dict[NodeLimit, int] = {}
         self.unattributed = NOBODY
         self.lost: dict[str, int] = {}
@@ -49,7 +51,7 @@ class Script:
     def fileno(self) -> int:
         return -1
 
-    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
+    def read_records(self) -> list[Record]:
         records, self.records = self.records, []
         return records
 
@@ -57,6 +59,12 @@ class Script:
         return Counters(
             dict(self.cgroups), self.unattributed, dict(self.refusals), {}, self.moves, self.lost
         )
+
+    def read_cgroup(self, cgroup_id: int) -> Counts | None:
+        return self.cgroups.get(cgroup_id)
+
+    def read_hidden_limits(self, cgroup_id: int) -> HiddenLimits | None:
+        return None
 
     def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         self.cgroups.pop(cgroup_id, None)

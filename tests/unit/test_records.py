@@ -18,6 +18,8 @@ _SHAPES = {
     "refusal_key": records.REFUSAL_KEY,
     "refusal_counts": records.REFUSAL_COUNTS,
     "refusal_record": records.REFUSAL_RECORD,
+    "burst_record": records.BURST_RECORD,
+    "hidden_limit": struct.Struct("=Qqq"),
     "process_key": records.PROCESS_KEY,
     "process_counts": records.PROCESS_COUNTS,
 }
@@ -39,8 +41,11 @@ _MEMBERS = {
         "pid_namespace_level",
         "thread_name",
     ),
+    "burst_record": ("kind", "tgid", "timestamp_ns", "cgroup_id", "window_ns"),
+    "hidden_limit": records.HiddenLimit._fields,
     "process_key": ("cgroup_id", "tgid"),
     "process_counts": records.ProcessCounts._fields,
+    "burst": ("window_ns", "births", "told_ns", "user", "pid_namespace", "pid_namespace_level"),
     "cgroup_record": ("kind", "path_size", "timestamp_ns", "cgroup_id", "path"),
 }
 
@@ -125,6 +130,22 @@ def test_cgroup_changes_have_the_same_numbers(layout: dict[str, int]) -> None:
     for change in records.CgroupChange:
         assert layout[f"CGROUP_{change.name}"] == change
     assert layout["KERNEL_CGROUP_ID"] == records.KERNEL_CGROUP_ID
+
+
+def test_burst_record_is_decoded() -> None:
+    data = records.BURST_RECORD.pack(5, 42, 99, 77, 11)
+    assert records.decode_record(data) == records.BurstRecord(99, 77, 11, 42)
+    with pytest.raises(ValueError, match="too short"):
+        records.decode_record(data[:-1])
+
+
+def test_limits_are_found_in_a_burst(layout: dict[str, int]) -> None:
+    assert layout["burst"] == records.BURST.size
+    names = ("user", "pid_namespace", "pid_namespace_level")
+    assert [layout[f"burst.{name}"] for name in names] == [24, 48, 72]
+    data = records.BURST.pack(1, 2, 3, 1000, 30, 40, 0, 0, 0, 1)
+    found = records.decode_hidden_limits(data)
+    assert found == (records.HiddenLimit(1000, 30, 40), None, 1, 1), "no limit is 0"
 
 
 def test_cgroup_record_is_decoded(layout: dict[str, int]) -> None:

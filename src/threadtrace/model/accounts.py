@@ -6,13 +6,14 @@ What grows: one ``Account`` a workload and one entry a cgroup, until they are cl
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from operator import add
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.explosion import Forecast, State
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 from threadtrace.node.cgroups import Cgroup
 from threadtrace.probe.records import (
@@ -81,6 +82,12 @@ class Account:
     """The nearest cgroup with a pids.max, from there upwards."""
     has_limit_owner: bool = False
     """Whether that one was looked for; it may be that there is none."""
+    mark: int = 0
+    """The lowest number of tasks since ``mark_s``, from which a growth is measured."""
+    mark_s: float = 0.0
+    state: State | None = None
+    """As a detector tells; None is quiet."""
+    forecast: Forecast | None = None
 
     def close_interval(self) -> bool:
         """Start counting the next interval; whether anything happened in the one that ends."""
@@ -211,6 +218,31 @@ class Accounts:
         self._last_refusals = counters.refusals
         self._active = {account for account in touched if account.close_interval()}
         return ActiveCgroups(active_ids, unbalanced_ids)
+
+    @property
+    def active(self) -> set[Account]:
+        """Those in which anything happened in the interval that was closed last."""
+        return self._active
+
+    def born(self, account: Account, counts_of: Callable[[int], Counts | None]) -> Totals:
+        """All births and exits of a workload so far, refusals left out.
+
+        Args:
+            account: the workload.
+            counts_of: tells the counts of a cgroup of its.
+        """
+        threads, processes, exited, _ = account.closed
+        for cgroup_id in account.cgroup_ids:
+            counts = counts_of(cgroup_id)
+            if counts is not None:
+                threads += counts.threads_created
+                processes += counts.processes_created
+                exited += counts.threads_exited + counts.processes_exited
+        return Totals(threads, processes, exited)
+
+    def last_counts(self, cgroup_id: int) -> Counts | None:
+        """Of a cgroup, as the last call of ``count`` was told."""
+        return self._last_counts.get(cgroup_id)
 
     def counted(self) -> Totals:
         """Of the interval that was closed last, all workloads together."""

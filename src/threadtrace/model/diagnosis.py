@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.explosion import Explosion
 from threadtrace.model.refusal import Culprit, Refusal
 from threadtrace.model.snapshot import NodeSnapshot
 from threadtrace.probe.records import Limit
@@ -89,17 +90,24 @@ class Diagnosis(NamedTuple):
     causes: tuple[Cause, ...]
     """Those that refuse now first, then by refusals."""
     nearest: NearLimit | None
+    explosions: tuple[Explosion, ...] = ()
+    """Those under way."""
 
 
 # What else the kernel answers is a mistake or a ban, and no limit that fills up.
 _NO_LIMIT = {Limit.OTHER}
 
 
-def state_of(causes: Sequence[Cause], nearest: NearLimit | None) -> State:
-    """Refusing: others suffer now. Pressure: one suffers from its own limit, or a limit is near."""
+def state_of(
+    causes: Sequence[Cause], nearest: NearLimit | None, explosions: Sequence[Explosion] = ()
+) -> State:
+    """Refusing: others suffer now.
+
+    Pressure: one suffers from its own limit, a limit is near, or a workload explodes.
+    """
     now = [cause for cause in causes if cause.is_now and cause.last.limit not in _NO_LIMIT]
     if any(not cause.is_own_limit for cause in now):
         return State.REFUSING
-    if now or (nearest is not None and nearest.used_ratio >= NEAR_RATIO):
+    if now or explosions or (nearest is not None and nearest.used_ratio >= NEAR_RATIO):
         return State.PRESSURE
     return State.UNKNOWN if nearest is None else State.HEALTHY

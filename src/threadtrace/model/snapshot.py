@@ -7,10 +7,13 @@ dataclass takes five times as long to make.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from threadtrace.identity.workloads import Workload
 from threadtrace.model.refusal import Refusal
+
+if TYPE_CHECKING:
+    from threadtrace.model.explosion import Explosion, Forecast, State
 
 
 class ProcessSnapshot(NamedTuple):
@@ -56,6 +59,10 @@ class WorkloadSnapshot(NamedTuple):
     top_processes: tuple[ProcessSnapshot, ...]
     is_active: bool
     """Whether anything was born, gone or refused, or tasks moved, or the limit changed."""
+    state: State | None = None
+    """None is quiet."""
+    forecast: Forecast | None = None
+    """Of the limit that will be exhausted first; None while it does not grow."""
 
     @property
     def threads_created_per_second(self) -> float:
@@ -102,6 +109,8 @@ class NodeSnapshot(NamedTuple):
     """``pid_max`` or ``threads_max``."""
     used_ratio: float | None
     """Of the nearest limit."""
+    seconds_to_exhaustion: float | None = None
+    """Of the nearest limit; None while the number of tasks does not grow."""
 
 
 class Loss(NamedTuple):
@@ -135,6 +144,7 @@ class Happenings(NamedTuple):
 
     started: list[StartedWorkload]
     refusals: list[Refusal]
+    explosions: list[Explosion]
 
 
 class Snapshot(NamedTuple):
@@ -149,3 +159,5 @@ class Snapshot(NamedTuple):
     refusals: tuple[Refusal, ...]
     """Counted since the last tick or before, and not told until now."""
     losses: tuple[Loss, ...]
+    explosions: tuple[Explosion, ...] = ()
+    """That started, went on or ended."""

@@ -216,17 +216,23 @@ class CgroupTree:
                 very large one less.
         """
         self._refreshes += 1
-        due = set(active)
-        for cgroup in active:
-            parent = cgroup.parent
-            while parent is not None and parent not in due:
-                due.add(parent)
-                parent = parent.parent
+        due = _with_ancestors(active)
         due.update(self._by_id.values() if everything else self._next_share())
         due.discard(self.root)
         if len(due) <= _LIMITS_PER_REFRESH and not self._is_crowded():
             for cgroup in due:
                 self._read_limit(cgroup)
+        return self._read_all(due)
+
+    def read(self, cgroups: Iterable[Cgroup]) -> dict[Cgroup, int]:
+        """The same of these cgroups and their ancestors alone, between two refreshes."""
+        due = _with_ancestors(cgroups)
+        due.discard(self.root)
+        for cgroup in due:
+            self._read_limit(cgroup)
+        return self._read_all(due)
+
+    def _read_all(self, due: Iterable[Cgroup]) -> dict[Cgroup, int]:
         changes: dict[Cgroup, int] = {}
         pread, number = os.pread, self._refreshes
         for cgroup in due:
@@ -367,3 +373,13 @@ class CgroupTree:
             os.close(cgroup.fd)
             cgroup.fd = -1
             self._open_descriptors -= 1
+
+
+def _with_ancestors(cgroups: Iterable[Cgroup]) -> set[Cgroup]:
+    found = set(cgroups)
+    for cgroup in tuple(found):
+        parent = cgroup.parent
+        while parent is not None and parent not in found:
+            found.add(parent)
+            parent = parent.parent
+    return found

@@ -163,6 +163,15 @@ class ProcessTable:
         """Threads of all processes known in a cgroup."""
         return sum(record.threads for record in self._by_cgroup.get(cgroup_id, {}).values())
 
+    def name(self, pid: int) -> str:
+        """Of a process that is known; "" of any other."""
+        record = self._by_pid.get(pid)
+        if record is None:
+            return ""
+        if not record.name:
+            self._identify(record)
+        return record.name
+
     def is_alive(self, pid: int) -> bool:
         """Whether any process has that PID now."""
         return self._threads(pid) is not None

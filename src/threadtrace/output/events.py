@@ -12,6 +12,7 @@ import orjson
 
 from threadtrace import __version__
 from threadtrace.identity.workloads import Workload
+from threadtrace.model.explosion import Explosion, Transition
 from threadtrace.model.refusal import Culprit, Refusal
 from threadtrace.model.snapshot import (
     EndedWorkload,
@@ -19,6 +20,13 @@ from threadtrace.model.snapshot import (
     NodeSnapshot,
     StartedWorkload,
     WorkloadSnapshot,
+)
+from threadtrace.output.explosions import (
+    creating_process_fields,
+    describe_explosion,
+    explosion_fields,
+    is_urgent,
+    workload_forecast_fields,
 )
 from threadtrace.output.fields import (
     Fields,
@@ -94,6 +102,8 @@ class EventWriter:
             share = f"{node.used_ratio:.1%} of {node.nearest_limit} ({limit:,})"
             message = f"{node.tasks:,} tasks use {share}"
             severity = _WARN if node.used_ratio >= _HIGH_USE_RATIO else _INFO
+            if node.seconds_to_exhaustion is not None:
+                message += f"; used up in {node.seconds_to_exhaustion:,.0f} s at this growth"
         return self._line("threadtrace.node.limits", time_ns, severity, message, node_fields(node))
 
     def workload_rates(
@@ -113,7 +123,7 @@ class EventWriter:
             time_ns,
             _WARN if counts.refused else _INFO,
             message,
-            rates_fields(snapshot, interval_seconds),
+            {**rates_fields(snapshot, interval_seconds), **workload_forecast_fields(snapshot)},
             snapshot.workload,
         )
 
@@ -152,6 +162,22 @@ class EventWriter:
             refusal_fields(refusal),
             refusal.victim.workload,
             victim_fields(refusal.victim),
+        )
+
+    def explosion(self, explosion: Explosion) -> bytes:
+        """``threadtrace.explosion.started``, ``.updated`` or ``.ended``."""
+        severity = _ERROR if is_urgent(explosion) else _WARN
+        if explosion.transition is Transition.ENDED:
+            severity = _INFO
+        onset = timestamp(explosion.onset_ns)
+        return self._line(
+            f"threadtrace.explosion.{explosion.transition.value}",
+            explosion.time_ns,
+            severity,
+            describe_explosion(explosion),
+            explosion_fields(explosion, str(self._agent["id"]), onset),
+            explosion.workload,
+            creating_process_fields(explosion.process),
         )
 
     def loss(self, time_ns: int, loss: Loss) -> bytes:
@@ -279,6 +305,9 @@ _LOSSES = {
     "is exact)",
     "records_ring": "notices of cgroups that came or went (found again through the file system)",
     "refusal_records": "notices of refused clones (counted, and told with the next event)",
+    "burst_records": "notices of many births at once (the next tick sees what grew)",
+    "explosions": "growing workloads that could not be followed: too many grow at a time",
+    "recorder": "events that the flight recorder could not keep or write",
     "kernel_programs": "runs that the kernel skipped",
     "return_probes": "returns of clone that no return probe saw: refusals among them are not "
     "counted; --refusal-hook tracepoint sees them all",

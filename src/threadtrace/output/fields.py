@@ -38,6 +38,9 @@ def node_fields(node: NodeSnapshot) -> Fields:
             "threads_max_limit": node.threads_max,
             "used_ratio": None if node.used_ratio is None else round(node.used_ratio, 6),
             "nearest_limit": node.nearest_limit,
+            "seconds_to_exhaustion": None
+            if node.seconds_to_exhaustion is None
+            else round(node.seconds_to_exhaustion, 1),
             **count_fields(node.counts),
         }
     )

@@ -31,9 +31,10 @@ class EventStream:
         self._sink.write([self._writer.started(time_ns, details)])
 
     def on_happenings(self, happened: Happenings) -> None:
-        """Workloads appeared, clones were refused."""
+        """Workloads appeared, clones were refused, threads explode."""
         lines = [self._writer.workload_started(entry) for entry in happened.started]
         lines += [self._writer.fork_refused(refusal) for refusal in happened.refusals]
+        lines += [self._writer.explosion(explosion) for explosion in happened.explosions]
         self._sink.write(lines)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
@@ -48,6 +49,7 @@ class EventStream:
                     self._sink.write(lines)
                     lines = []
         lines += [writer.fork_refused(refusal) for refusal in snapshot.refusals]
+        lines += [writer.explosion(explosion) for explosion in snapshot.explosions]
         lines += [writer.workload_ended(ended) for ended in snapshot.ended]
         losses = list(snapshot.losses)
         undelivered = self._sink.take_lost()

@@ -41,6 +41,7 @@ _SOURCES = (
     "maps.h",
     "processes.h",
     "verdict.h",
+    "bursts.h",
     "lifecycle.bpf.c",
     "refusal.bpf.c",
 )
@@ -51,6 +52,7 @@ _MAPS = (
     "processes",
     "node",
     "node_limits",
+    "bursts",
     "records",
 )
 _PR_SET_PDEATHSIG = 1

@@ -22,9 +22,12 @@ PROCESS_COUNTS = struct.Struct("=5Q16s")
 NODE_COUNTER = struct.Struct("=Q")
 NODE_LIMIT = struct.Struct("=Q")
 REFUSAL_RECORD = struct.Struct("=IIQ24sQqqIIII16s")
+BURST_RECORD = struct.Struct("=IIQQQ")
+BURST = struct.Struct("=3QQqqQqqI4x")
 _CGROUP_RECORD_HEAD = struct.Struct("=IIQQ")
 _RECORD_KIND = struct.Struct("=I")
 _CLONE_REFUSED = 4
+_BIRTHS_CROSSED = 5
 
 
 class NodeCounter(IntEnum):
@@ -38,6 +41,7 @@ class NodeCounter(IntEnum):
     LOST_REFUSAL_RECORDS = 5
     CLONES = 6
     CLONES_RETURNED = 7
+    LOST_BURST_RECORDS = 8
 
 
 class NodeLimit(IntEnum):
@@ -152,6 +156,40 @@ class RefusalRecord:
     thread_name: str
 
 
+class HiddenLimit(NamedTuple):
+    """``struct hidden_limit``: what only the kernel knows, as the last births found it."""
+
+    owner: int
+    """As in ``RefusalKey``."""
+    usage: int
+    limit_value: int
+
+
+class HiddenLimits(NamedTuple):
+    """Of those who create in a cgroup: the part of ``struct burst`` that the agent reads."""
+
+    user: HiddenLimit | None
+    """RLIMIT_NPROC; None where they are held to none."""
+    pid_namespace: HiddenLimit | None
+    """The pid_max with least room; None where namespaces have none of their own."""
+    pid_namespace_level: int
+    window_ns: int
+    """When they were read, to a tenth of a second; monotonic."""
+
+
+@dataclass(frozen=True, slots=True)
+class BurstRecord:
+    """``struct burst_record``: many births in one cgroup within a tenth of a second."""
+
+    timestamp_ns: int
+    """Monotonic, like ``window_ns``."""
+    cgroup_id: int
+    window_ns: int
+    """When the window in which they were counted began."""
+    tgid: int
+    """Of who created the last one, in the initial PID namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class CgroupRecord:
     """``struct cgroup_record``: a cgroup of the pids hierarchy came, went or was renamed."""
@@ -164,7 +202,11 @@ class CgroupRecord:
     """From the hierarchy's root, as a file name; "" where the kernel could not tell."""
 
 
-def decode_record(data: bytes) -> CgroupRecord | RefusalRecord:
+Record = CgroupRecord | RefusalRecord | BurstRecord
+"""Whatever the ring holds."""
+
+
+def decode_record(data: bytes) -> Record:
     """Decode one record of the ring.
 
     Raises:
@@ -172,8 +214,11 @@ def decode_record(data: bytes) -> CgroupRecord | RefusalRecord:
     """
     if len(data) < _RECORD_KIND.size:
         raise ValueError(f"a record of {len(data)} bytes is too short")
-    if _RECORD_KIND.unpack_from(data)[0] == _CLONE_REFUSED:
+    kind = _RECORD_KIND.unpack_from(data)[0]
+    if kind == _CLONE_REFUSED:
         return _decode_refusal_record(data)
+    if kind == _BIRTHS_CROSSED:
+        return _decode_burst_record(data)
     return _decode_cgroup_record(data)
 
 
@@ -195,6 +240,25 @@ def _decode_refusal_record(data: bytes) -> RefusalRecord:
         reached=frozenset(limit for limit in Limit if reached >> limit & 1),
         pid_namespace_level=level,
         thread_name=decode_name(name),
+    )
+
+
+def _decode_burst_record(data: bytes) -> BurstRecord:
+    if len(data) < BURST_RECORD.size:
+        raise ValueError(f"a burst record of {len(data)} bytes is too short")
+    _, tgid, time_ns, cgroup_id, window_ns = BURST_RECORD.unpack_from(data)
+    return BurstRecord(time_ns, cgroup_id, window_ns, tgid)
+
+
+def decode_hidden_limits(data: bytes) -> HiddenLimits:
+    """The limits in a ``struct burst``."""
+    window_ns, _, _, *limits, level = BURST.unpack(data)
+    user, namespace = HiddenLimit(*limits[:3]), HiddenLimit(*limits[3:])
+    return HiddenLimits(
+        user if user.limit_value else None,
+        namespace if namespace.limit_value else None,
+        level,
+        window_ns,
     )
 
 

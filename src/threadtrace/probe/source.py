@@ -10,6 +10,7 @@ from typing import Protocol
 from threadtrace.probe.loader import LoadedPrograms
 from threadtrace.probe.maps import MapReader
 from threadtrace.probe.records import (
+    BURST,
     CGROUP_COUNTS,
     CGROUP_KEY,
     NODE_COUNTER,
@@ -18,15 +19,16 @@ from threadtrace.probe.records import (
     PROCESS_KEY,
     REFUSAL_COUNTS,
     REFUSAL_KEY,
-    CgroupRecord,
     Counts,
+    HiddenLimits,
     NodeCounter,
     NodeLimit,
     ProcessCounts,
     ProcessKey,
+    Record,
     RefusalCounts,
     RefusalKey,
-    RefusalRecord,
+    decode_hidden_limits,
     decode_record,
 )
 from threadtrace.probe.ring import Ring
@@ -58,11 +60,17 @@ class CounterSource(Protocol):
     def fileno(self) -> int:
         """A descriptor that is readable while records wait."""
 
-    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
-        """Cgroups that came and went, and clones refused, since the last call, oldest first."""
+    def read_records(self) -> list[Record]:
+        """What the kernel told of at once since the last call, oldest first."""
 
     def read_counters(self) -> Counters:
         """All counters, cumulative."""
+
+    def read_cgroup(self, cgroup_id: int) -> Counts | None:
+        """The counters of one cgroup, cumulative; None where nothing was counted in it."""
+
+    def read_hidden_limits(self, cgroup_id: int) -> HiddenLimits | None:
+        """Limits that bind who creates in a cgroup; None where too little was born there."""
 
     def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         """Drop the counters of a cgroup that is gone, those of its refusals too."""
@@ -87,13 +95,19 @@ class BlindSource:
         """None that could be waited for."""
         return -1
 
-    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
+    def read_records(self) -> list[Record]:
         """None."""
         return []
 
     def read_counters(self) -> Counters:
         """Nothing was seen."""
         return Counters({}, _NO_COUNTS, {}, {}, 0, {})
+
+    def read_cgroup(self, cgroup_id: int) -> Counts | None:
+        """Nothing was seen."""
+
+    def read_hidden_limits(self, cgroup_id: int) -> HiddenLimits | None:
+        """Nothing was seen."""
 
     def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         """Nothing is kept."""
@@ -158,7 +172,7 @@ class LiveSource:
         """See CounterSource."""
         return self._ring.fileno()
 
-    def read_records(self) -> list[CgroupRecord | RefusalRecord]:
+    def read_records(self) -> list[Record]:
         """See CounterSource."""
         return [decode_record(data) for data in self._ring.take()]
 
@@ -175,6 +189,7 @@ class LiveSource:
             "processes_map": node[NodeCounter.LOST_PROCESS_COUNTS],
             "records_ring": node[NodeCounter.LOST_CGROUP_RECORDS],
             "refusal_records": node[NodeCounter.LOST_REFUSAL_RECORDS],
+            "burst_records": node[NodeCounter.LOST_BURST_RECORDS],
             "kernel_programs": self._missed_runs(),
             "return_probes": self._returns.missed(
                 node[NodeCounter.CLONES], node[NodeCounter.CLONES_RETURNED]
@@ -188,6 +203,25 @@ class LiveSource:
             moves=node[NodeCounter.MOVES],
             lost={where: count for where, count in lost.items() if count},
         )
+
+    def read_cgroup(self, cgroup_id: int) -> Counts | None:
+        """See CounterSource.
+
+        Raises:
+            OSError: the map cannot be read.
+        """
+        key = CGROUP_KEY.pack(cgroup_id)
+        raw = self._reader.value(self._maps["cgroups"], key, self._per_cpu_counts)
+        return None if raw is None else self._sum_over_cpus(raw)
+
+    def read_hidden_limits(self, cgroup_id: int) -> HiddenLimits | None:
+        """See CounterSource.
+
+        Raises:
+            OSError: the map cannot be read.
+        """
+        raw = self._reader.value(self._maps["bursts"], CGROUP_KEY.pack(cgroup_id), BURST.size)
+        return None if raw is None else decode_hidden_limits(raw)
 
     def forget_cgroup(self, cgroup_id: int, refusals: list[RefusalKey]) -> None:
         """See CounterSource."""
@@ -224,6 +258,9 @@ class LiveSource:
     def _read_unattributed(self) -> Counts:
         raw = self._reader.value(self._maps["unattributed"], b"\0\0\0\0", self._per_cpu_counts)
         assert raw is not None  # an array's entries always exist
+        return self._sum_over_cpus(raw)
+
+    def _sum_over_cpus(self, raw: bytes) -> Counts:
         columns = self._reader.per_cpu_columns(raw, _COUNT_FIELDS)
         return Counts._make(column[0] for column in columns)
 

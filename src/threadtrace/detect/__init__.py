@@ -1,0 +1,1 @@
+"""Counts become judgement: forecasts and explosions. Pure: no clock, no files."""

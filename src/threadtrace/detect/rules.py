@@ -1,0 +1,118 @@
+"""Is this an explosion? Each rule a function of what was seen and of thresholds. Pure."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from threadtrace.detect.thresholds import Thresholds
+from threadtrace.model.explosion import Evidence, Forecast
+
+# Growth that has slowed down to less than this share of its mean comes to an end by itself.
+_BURST_GOES_ON = 0.5
+_LEAK_GOES_ON = 0.25
+
+# How much more a slow growth has to gain, see Thresholds.leak_tasks_per_second.
+_SLOWNESS_POWER = 0.6
+
+# A limit counts as near where so much of it is used, and so much was gained lately.
+_USED_RATIO = 0.5
+_GAINED_RATIO = 0.25
+_LIMIT_SECONDS = 1.0
+_REACHED_RATIO = 0.98
+
+_STORM_EXITS_RATIO = 0.5
+
+
+class Growth(NamedTuple):
+    """How the stock of a workload has grown since it was lowest."""
+
+    gained: int
+    seconds: float
+    recent_per_second: float
+    """Over the last quarter of that time."""
+
+    @property
+    def per_second(self) -> float:
+        """Mean."""
+        return self.gained / self.seconds if self.seconds > 0 else 0.0
+
+
+class Activity(NamedTuple):
+    """Births and exits lately, and for how long births have been extreme."""
+
+    created_per_second: float
+    exited_per_second: float
+    storm_seconds: float
+    is_refused: bool
+    """Whether a limit that fills up has refused it lately."""
+
+
+def judge(
+    growth: Growth, activity: Activity, forecast: Forecast | None, thresholds: Thresholds
+) -> Evidence | None:
+    """The first rule that calls it an explosion; None while none does."""
+    needed = (
+        _needed_by_limit(growth, activity, forecast, thresholds)
+        or _needed_by_burst(growth, thresholds)
+        or _needed_by_leak(growth, thresholds)
+        or _needed_by_storm(activity, thresholds)
+    )
+    if needed is None:
+        return None
+    rule, value = needed
+    return Evidence(rule, growth.gained, growth.seconds, growth.per_second, value)
+
+
+_Needed = tuple[str, float] | None
+
+
+def _needed_by_limit(
+    growth: Growth, activity: Activity, forecast: Forecast | None, thresholds: Thresholds
+) -> _Needed:
+    """It has taken much of a limit, and the limit is reached, or will be in a minute."""
+    if forecast is None or growth.gained < forecast.value * _GAINED_RATIO or growth.gained <= 0:
+        return None
+    if activity.is_refused and forecast.usage >= forecast.value * _REACHED_RATIO:
+        return "refused", forecast.value * _GAINED_RATIO
+    is_near = forecast.seconds is not None and forecast.seconds <= thresholds.limit_seconds
+    is_used = forecast.usage >= forecast.value * _USED_RATIO
+    lasts = growth.seconds >= max(_LIMIT_SECONDS, thresholds.burst_seconds)
+    if is_near and is_used and lasts and _goes_on(growth, _BURST_GOES_ON):
+        return "limit", thresholds.limit_seconds
+    return None
+
+
+def _needed_by_burst(growth: Growth, thresholds: Thresholds) -> _Needed:
+    if growth.seconds < thresholds.burst_seconds or not _goes_on(growth, _BURST_GOES_ON):
+        return None
+    is_fast = growth.per_second >= thresholds.burst_tasks_per_second
+    if is_fast and growth.gained >= thresholds.burst_tasks:
+        return "burst", thresholds.burst_tasks
+    if growth.gained >= thresholds.jump_tasks:
+        return "jump", thresholds.jump_tasks
+    return None
+
+
+def _needed_by_leak(growth: Growth, thresholds: Thresholds) -> _Needed:
+    if growth.seconds < thresholds.leak_seconds or not _goes_on(growth, _LEAK_GOES_ON):
+        return None
+    slowness = max(1.0, thresholds.leak_tasks_per_second / max(growth.per_second, 1e-9))
+    needed = thresholds.leak_tasks * slowness**_SLOWNESS_POWER
+    return ("leak", needed) if growth.gained >= needed else None
+
+
+def _needed_by_storm(activity: Activity, thresholds: Thresholds) -> _Needed:
+    if activity.storm_seconds < thresholds.storm_seconds:
+        return None
+    return "storm", thresholds.storm_per_second
+
+
+def is_storm(created_per_second: float, exited_per_second: float, thresholds: Thresholds) -> bool:
+    """Whether births and exits are both extreme."""
+    if created_per_second < thresholds.storm_per_second:
+        return False
+    return exited_per_second >= created_per_second * _STORM_EXITS_RATIO
+
+
+def _goes_on(growth: Growth, share: float) -> bool:
+    return growth.recent_per_second > 0 and growth.recent_per_second >= growth.per_second * share
