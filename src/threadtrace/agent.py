@@ -18,8 +18,11 @@ from typing import Any, Protocol
 
 from threadtrace.answering import AnswerSocket
 from threadtrace.clock import NANOSECONDS, Clock
+from threadtrace.detect.config import DetectionConfig
+from threadtrace.detect.thresholds import Thresholds
+from threadtrace.explosions import ThresholdsOf
 from threadtrace.identity.runtimes import RuntimeFiles
-from threadtrace.identity.workloads import Directory
+from threadtrace.identity.workloads import Directory, Workload
 from threadtrace.log import warn
 from threadtrace.model.diagnosis import Diagnosis
 from threadtrace.model.snapshot import Happenings, Snapshot
@@ -68,6 +71,8 @@ class AgentOptions:
     render_answer: Callable[[Diagnosis, list[dict[str, str]]], dict[str, Any]] | None = None
     """Makes the answer out of a diagnosis and of what is missing here."""
     refusal_hook: RefusalHook = RefusalHook.AUTO
+    detection: DetectionConfig | None = None
+    """From when on growth is called an explosion; None: the defaults."""
 
 
 class Agent:
@@ -134,7 +139,15 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
     try:
         directory = Directory(RuntimeFiles(options.host_root))
         read_limits = node_limits_reader(loaded)
-        pipeline = Pipeline(source, tree, processes, directory, Clock(), read_limits)
+        pipeline = Pipeline(
+            source,
+            tree,
+            processes,
+            directory,
+            Clock(),
+            read_limits,
+            thresholds_of=_thresholds_of(options.detection or DetectionConfig({}, {}, {})),
+        )
         agent = Agent(source, pipeline, loaded, hierarchy)
         with _answering(options, agent) as agent.answers:
             yield agent
@@ -180,6 +193,14 @@ def start_pipeline_without_programs(options: AgentOptions) -> Iterator[Pipeline]
         yield Pipeline(BlindSource(), tree, processes, directory, Clock())
     finally:
         tree.close()
+
+
+def _thresholds_of(config: DetectionConfig) -> ThresholdsOf:
+    def thresholds_of(workload: Workload) -> Thresholds | None:
+        namespace = None if workload.names is None else workload.names.k8s_namespace
+        return config.thresholds_for(namespace, workload.name)
+
+    return thresholds_of
 
 
 def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:

@@ -82,6 +82,8 @@ class _Followed:
     told_s: float = 0.0
     told_tasks: int = 0
     told_state: State | None = None
+    has_news: bool = False
+    """Whether somebody was refused since it was told."""
 
     def take_rates(self, counts: Totals, time_s: float) -> None:
         """Since the last call."""
@@ -98,11 +100,16 @@ class _Followed:
         silent_seconds = time_s - self.told_s
         tasks = self.track.trend.last.value
         has_changed = (
-            self.track.state is not self.told_state
+            self.has_news
+            or self.track.state is not self.told_state
             or abs(tasks - self.told_tasks) > self.told_tasks * _UPDATE_RATIO
         )
-        needed = _UPDATE_SECONDS if has_changed else _UPDATE_AT_LEAST_SECONDS
-        return silent_seconds >= needed
+        return silent_seconds >= (_UPDATE_SECONDS if has_changed else _UPDATE_AT_LEAST_SECONDS)
+
+    def note_told(self, time_s: float) -> None:
+        """It was told as it stands now."""
+        self.told_s, self.has_news = time_s, False
+        self.told_tasks, self.told_state = self.track.trend.last.value, self.track.state
 
 
 class Explosions:
@@ -238,10 +245,13 @@ class Explosions:
             if not account.cgroup_ids:
                 told += self._end(account, followed, End.GONE)
                 continue
+            if not self._renew_thresholds(account, followed):
+                continue
             counts = self._accounts.born(account, self._accounts.last_counts)
             refused = account.interval_refused.get(errno.EAGAIN, 0)
             followed.refused += refused
             followed.was_refused |= refused > 0
+            followed.has_news |= self._accounts.counted().refused > 0
             followed.take_rates(counts, time_s)
             told += self._observe(account, followed, counts, time_s)
             if account not in self._followed:
@@ -306,6 +316,16 @@ class Explosions:
         self._followed[account] = followed
         return followed
 
+    def _renew_thresholds(self, account: Account, followed: _Followed) -> bool:
+        """They go by names, which may come after the growth; whether it is still to be followed."""
+        thresholds = self._thresholds_of(account.workload)
+        if thresholds is not None:
+            followed.track.thresholds = thresholds
+        elif not followed.track.is_called:
+            self._drop(account)
+            return False
+        return True
+
     def _make_room(self, gained: int) -> bool:
         if len(self._followed) < _MAX_TRACKS:
             return True
@@ -344,8 +364,7 @@ class Explosions:
         if transition is Transition.ENDED:
             yield from self._end(account, followed, track.ended or End.FELL_BACK)
         elif transition is not None and followed.is_news(transition, time_s):
-            followed.told_s, followed.told_tasks = time_s, account.tasks
-            followed.told_state = track.state
+            followed.note_told(time_s)
             yield self._explosion(account, followed, transition, counts, forecast)
 
     def _show(self, account: Account, track: Track, forecast: Forecast | None) -> None:

@@ -20,7 +20,8 @@ from threadtrace.model.snapshot import (
     StartedWorkload,
     Totals,
 )
-from threadtrace.output.events import MAX_LINE_BYTES, EventWriter, timestamp
+from threadtrace.output.events import MAX_LINE_BYTES, EventWriter
+from threadtrace.output.fields import timestamp
 
 NOW = 1_700_000_000_123_456_789
 SCHEMA = json.loads(files("threadtrace").joinpath("schema/events.schema.json").read_text())

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from threadtrace.probe.plan import RefusalHook
+
+if TYPE_CHECKING:
+    from threadtrace.agent import AgentOptions
 
 _MAX_CGROUPS_LIMIT = 1 << 20
 
@@ -87,15 +93,81 @@ socket_option = click.option(
 )
 
 
-def counting_options(command: Any) -> Any:
-    """The options of every command that counts."""
+thresholds_option = click.option(
+    "--thresholds",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    envvar="THREADTRACE_THRESHOLDS",
+    show_envvar=True,
+    help="TOML file that tells from when on growth is called an explosion, for all workloads, a "
+    "namespace or single workloads; see docs/detection.md.",
+)
+record_option = click.option(
+    "--record-dir",
+    metavar="DIR",
+    envvar="THREADTRACE_RECORD_DIR",
+    show_envvar=True,
+    help="Flight recorder: write what happened, from ten minutes before an explosion or the first "
+    "refusal on, into this directory (512 MiB at most, the oldest are removed), for `threadtrace "
+    "report`.",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Counting:
+    """What the commands that count were asked for alike."""
+
+    interval_seconds: float
+    max_cgroups: int
+    host_root: Path
+    refusal_hook: RefusalHook
+    socket: Path
+    thresholds: Path | None
+    record_dir: str | None
+
+    def agent_options(self, is_answering: bool = True) -> AgentOptions:
+        """For the agent.
+
+        Args:
+            is_answering: whether ``threadtrace why`` may ask it.
+
+        Raises:
+            ConfigError: the file of thresholds cannot be used.
+        """
+        from threadtrace.agent import AgentOptions
+        from threadtrace.detect.config import load_config
+        from threadtrace.output.why import agents_answer
+
+        config = None if self.thresholds is None else load_config(self.thresholds)
+        return AgentOptions(
+            self.max_cgroups,
+            self.host_root,
+            self.socket if is_answering else None,
+            agents_answer,
+            self.refusal_hook,
+            config,
+        )
+
+
+def counting_options(command: Callable[..., int]) -> Callable[..., int]:
+    """The options of every command that counts, given to it as one ``counting``."""
+
+    @functools.wraps(command)
+    def with_counting(**values: Any) -> int:
+        names = [entry.name for entry in fields(Counting)]
+        counting = Counting(**{name: values.pop(name) for name in names})
+        return command(counting=counting, **values)
+
     options = (
+        record_option,
+        thresholds_option,
         socket_option,
         refusal_hook_option,
         host_root_option,
         max_cgroups_option,
         interval_option,
     )
+    wrapped: Callable[..., int] = with_counting
     for option in options:
-        command = option(command)
-    return command
+        wrapped = option(wrapped)
+    return wrapped

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import time
-from pathlib import Path
 
 import click
 
-from threadtrace.cli.options import Seconds, counting_options
-from threadtrace.probe.plan import RefusalHook
+from threadtrace.cli.options import Counting, Seconds, counting_options
 
 
 @click.command()
@@ -30,27 +28,24 @@ from threadtrace.probe.plan import RefusalHook
 )
 @click.option("--all", "include_idle", is_flag=True, help="Also workloads without any activity.")
 def stream(
-    interval_seconds: float,
-    max_cgroups: int,
-    host_root: Path,
-    refusal_hook: RefusalHook,
-    socket: Path,
+    counting: Counting,
     duration_seconds: float | None,
     output: str,
     include_idle: bool,
 ) -> int:
     """Write one JSON event a line.
 
-    What is there at the start comes at once; then, each interval, what happened, by workload. The
-    events are described in docs/events.md, and by a JSON Schema. The end, by a signal or by
-    --duration, is a tick too: nothing counted is left out.
+    What is there at the start comes at once; then, each interval, what happened, by workload, and
+    without waiting for it what cannot wait: refused clones and thread explosions. The events are
+    described in docs/events.md, and by a JSON Schema. The end, by a signal or by --duration, is a
+    tick too: nothing counted is left out.
     """
-    from threadtrace.agent import AgentOptions, StopSignal, run, start_agent
+    from threadtrace.agent import StopSignal, run, start_agent
     from threadtrace.errors import OutputError
     from threadtrace.output.events import EventWriter
+    from threadtrace.output.recording import recorded
     from threadtrace.output.sink import LineSink
     from threadtrace.output.stream import EventStream
-    from threadtrace.output.why import agents_answer
 
     if not output:
         raise click.BadParameter("must be - or the name of a file", param_hint="--output")
@@ -59,12 +54,14 @@ def stream(
             "sockets cannot be written to yet: use - and pipe it", param_hint="--output"
         )
     stop = StopSignal()
+    options = counting.agent_options()
     sink = LineSink.open(output, stop.is_set)
-    options = AgentOptions(max_cgroups, host_root, socket, agents_answer, refusal_hook)
     with start_agent(options) as agent, stop:
+        details = {**agent.details(), "interval_seconds": counting.interval_seconds}
         events = EventStream(EventWriter(counts_refusals=agent.counts_refusals), sink, include_idle)
-        events.on_start(time.time_ns(), {**agent.details(), "interval_seconds": interval_seconds})
-        run(agent, events, stop, interval_seconds, duration_seconds)
+        with recorded(events, counting.record_dir, agent, details) as shown:
+            events.on_start(time.time_ns(), details)
+            run(agent, shown, stop, counting.interval_seconds, duration_seconds)
     if sink.total_lost:
         raise OutputError(
             f"{sink.total_lost:,} events could not be written to {output}: free some room, or "

@@ -16,6 +16,9 @@ else:
 
 Path = tuple[str, ...]
 
+# A table, a name, a setting: nothing is said of what is below.
+_MAX_DEPTH = 3
+
 _TOKEN = re.compile(
     r"""
       (?P<skipped>[ \t\r]+|\#[^\n]*)
@@ -35,7 +38,8 @@ class TomlLines(NamedTuple):
     """Lines, from 1."""
 
     of_key: dict[Path, int]
-    """Where each table and each key is mentioned first: ``("workload", "shop/*", "detect")``."""
+    """Where each table and each key is mentioned first: ``("workload", "shop/*", "detect")``.
+    Of the upper three levels."""
     of_statement: list[int]
     """Where each header and each ``key = value`` begins, in order."""
 
@@ -146,7 +150,7 @@ class _Scan:
         self._is_key = False
 
     def _note(self, path: Path) -> None:
-        for length in range(1, len(path) + 1):
+        for length in range(1, min(len(path), _MAX_DEPTH) + 1):
             self.of_key.setdefault(path[:length], self.line)
 
 

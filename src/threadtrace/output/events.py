@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 import uuid
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -35,6 +34,7 @@ from threadtrace.output.fields import (
     rates_fields,
     refusal_fields,
     shown_path,
+    timestamp,
     victim_fields,
     without_refusals,
     workload_fields,
@@ -52,7 +52,6 @@ _CLIPPED_CHARACTERS = (1024, 256, 64)
 
 _INFO, _WARN, _ERROR = ("INFO", 9), ("WARN", 13), ("ERROR", 17)
 _HIGH_USE_RATIO = 0.8
-_NS = 1_000_000_000
 
 
 class _Rendered(NamedTuple):
@@ -322,12 +321,6 @@ def describe_loss(loss: Loss) -> str:
 
 def _plural(count: int, noun: str) -> str:
     return f"1 {noun}" if count == 1 else f"{count:,} {noun}s"
-
-
-def timestamp(time_ns: int) -> str:
-    """RFC 3339 in UTC with nine fractional digits."""
-    seconds, fraction = divmod(time_ns, _NS)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
 
 
 def _fragment(value: Fields) -> orjson.Fragment:

@@ -12,7 +12,15 @@ from threadtrace.model.explosion import (
     Transition,
 )
 from threadtrace.model.snapshot import WorkloadSnapshot
-from threadtrace.output.fields import Fields, known, process_fields, shown_path, workload_label
+from threadtrace.output.fields import (
+    Fields,
+    known,
+    process_fields,
+    shown_path,
+    timestamp,
+    workload_fields,
+    workload_label,
+)
 from threadtrace.text import printable
 
 _MAX_COMMAND_LINE_BYTES = 1024
@@ -86,6 +94,17 @@ def explosion_fields(explosion: Explosion, run: str, onset: str) -> Fields:
             "ended_because": None if explosion.ended is None else explosion.ended.value,
         }
     )
+
+
+def explosion_under_way_fields(explosion: Explosion) -> Fields:
+    """One that has not ended, outside of an event: in ``top --json`` and ``why``."""
+    fields = explosion_fields(explosion, "", timestamp(explosion.onset_ns))
+    del fields["explosion_id"]
+    about = workload_fields(explosion.workload)
+    process = {**about.get("process", {}), **creating_process_fields(explosion.process)}
+    if process:
+        about["process"] = process
+    return {"workload": workload_label(explosion.workload), **about, **fields}
 
 
 def forecast_fields(forecast: Forecast | None) -> Fields:

@@ -5,8 +5,10 @@ Dotted names of the contract are nested objects; a value that is not known is le
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
+from threadtrace.clock import NANOSECONDS
 from threadtrace.identity.workloads import Workload
 from threadtrace.model.refusal import Culprit, Refusal, Victim
 from threadtrace.model.snapshot import (
@@ -176,6 +178,12 @@ def workload_fields(workload: Workload) -> Fields:
     if workload.unit is not None:
         fields["systemd"] = {"unit": workload.unit}
     return fields
+
+
+def timestamp(time_ns: int) -> str:
+    """RFC 3339 in UTC with nine fractional digits."""
+    seconds, fraction = divmod(time_ns, NANOSECONDS)
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{fraction:09d}Z"
 
 
 def known(values: Fields) -> Fields:

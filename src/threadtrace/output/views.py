@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import NamedTuple
 
@@ -15,10 +15,16 @@ from rich.live import Live
 
 from threadtrace.errors import OutputError
 from threadtrace.model.danger import by_danger
+from threadtrace.model.explosion import Explosion, Transition
 from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output import table
 from threadtrace.output.events import describe_loss, describe_refusal
+from threadtrace.output.explosions import (
+    describe_explosion,
+    explosion_under_way_fields,
+    workload_forecast_fields,
+)
 from threadtrace.output.fields import (
     Fields,
     node_fields,
@@ -56,6 +62,7 @@ class _View(ABC):
         self._lost: dict[str, int] = {}
         self._last: Snapshot | None = None
         self._refusals: list[Refusal] = []
+        self._explosions: dict[int, Explosion] = {}
 
     def __enter__(self) -> _View:
         return self
@@ -77,18 +84,40 @@ class _View(ABC):
     def on_happenings(self, happened: Happenings) -> None:
         """Keep refusals for the next snapshot; new workloads are in it anyway."""
         self._refusals += happened.refusals
+        self._note_explosions(happened.explosions)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Show it, or keep it for the end."""
         for loss in snapshot.losses:
             self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.lost
         self._refusals += snapshot.refusals
+        self._note_explosions(snapshot.explosions)
         self._last = snapshot
         if not self._is_last_only:
             self._show(snapshot)
             since_ns = snapshot.time_ns - self._refusals_stay_ns
             recent = [entry for entry in self._refusals if entry.time_ns > since_ns]
             self._refusals = recent[-_KEPT_REFUSALS:]
+
+    def _note_explosions(self, explosions: Iterable[Explosion]) -> None:
+        """Keep those that are under way."""
+        for explosion in explosions:
+            if explosion.transition is Transition.ENDED:
+                self._explosions.pop(explosion.number, None)
+            else:
+                self._explosions[explosion.number] = explosion
+
+    def _verdict(self) -> str | None:
+        """The last refusal in words, of a limit that others suffer from before one's own.
+
+        Where nothing is refused, the largest explosion.
+        """
+        told = [refusal for refusal in self._refusals if not refusal.is_own_limit]
+        if told or self._refusals:
+            return describe_refusal((told or self._refusals)[-1])
+        explosions = self._explosions.values()
+        largest = max(explosions, key=lambda explosion: explosion.tasks, default=None)
+        return None if largest is None else describe_explosion(largest)
 
     def _warnings(self) -> list[str]:
         lost = [describe_loss(Loss(where, count)) for where, count in self._lost.items()]
@@ -126,6 +155,7 @@ class JsonView(_View):
                 **workload_fields(entry.workload),
                 "workload": workload_label(entry.workload),
                 **counted(rates_fields(entry, interval)),
+                **workload_forecast_fields(entry),
             }
             for entry in by_danger(snapshot.workloads)
         ]
@@ -134,10 +164,12 @@ class JsonView(_View):
             {**workload_fields(entry.victim.workload), **refusal_fields(entry)}
             for entry in self._refusals
         ]
+        explosions = [explosion_under_way_fields(entry) for entry in self._explosions.values()]
         sample = {
             "node": counted(node_fields(snapshot.node)),
             "workloads": workloads,
             "refusals": refusals,
+            "explosions": explosions,
             "losses": losses,
             "missing": self._limits.missing,
         }
@@ -161,7 +193,7 @@ class PlainView(_View):
             self._console.width,
             _PLAIN_ROWS,
             self._limits.counts_refusals,
-            _verdict(self._refusals),
+            self._verdict(),
         )
         self._console.print(frame)
         self._console.file.flush()
@@ -200,17 +232,11 @@ class LiveView(_View):
     def _show(self, snapshot: Snapshot) -> None:
         warnings = self._warnings()
         width, height = self._console.size
-        verdict = _verdict(self._refusals)
+        verdict = self._verdict()
         rows = height - table.head_lines([*warnings, *([verdict] if verdict else [])], width)
         workloads, counts_refusals = by_danger(snapshot.workloads), self._limits.counts_refusals
         frame = table.render(snapshot, workloads, warnings, width, rows, counts_refusals, verdict)
         self._live.update(frame, refresh=True)
-
-
-def _verdict(refusals: Sequence[Refusal]) -> str | None:
-    """The last refusal in words; one of a limit that others suffer from before one's own."""
-    told = [refusal for refusal in refusals if not refusal.is_own_limit] or refusals
-    return describe_refusal(told[-1]) if told else None
 
 
 class _Console(Console):

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 from threadtrace.model.diagnosis import Cause, Diagnosis, NearLimit, State, VictimCount
 from threadtrace.model.refusal import Culprit
 from threadtrace.model.snapshot import NodeSnapshot, Totals
-from threadtrace.output.events import limit_words, timestamp
+from threadtrace.output.events import limit_words
+from threadtrace.output.explosions import describe_explosion, explosion_under_way_fields
 from threadtrace.output.fields import (
     Fields,
     count_fields,
@@ -17,6 +18,7 @@ from threadtrace.output.fields import (
     node_fields,
     refusal_fields,
     shown_path,
+    timestamp,
     workload_fields,
     workload_label,
 )
@@ -28,6 +30,7 @@ _SHOWN_VICTIMS = 5
 # Bounds of the object, which an agent sends through a socket without waiting.
 _MAX_CAUSES = 20
 _MAX_VICTIMS = 20
+_MAX_EXPLOSIONS = 5
 
 _COUNTED = {"interval_seconds", *count_fields(Totals())}
 
@@ -60,6 +63,11 @@ def why_fields(diagnosis: Diagnosis, seen: Seen) -> Fields:
             "node": _node_fields(diagnosis.node),
             "causes": [_cause_fields(cause) for cause in diagnosis.causes[:_MAX_CAUSES]],
             "causes_count": len(diagnosis.causes),
+            "explosions": [
+                explosion_under_way_fields(entry)
+                for entry in diagnosis.explosions[:_MAX_EXPLOSIONS]
+            ],
+            "explosions_count": len(diagnosis.explosions),
             "nearest_limit": None if nearest is None else _near_fields(nearest),
             "source": seen.source,
             "missing": list(seen.missing),
@@ -78,6 +86,8 @@ def answer(diagnosis: Diagnosis) -> str:
     now = next((cause for cause in diagnosis.causes if cause.is_now), None)
     if now is not None:
         return printable(f"{words}: {_cause_line(now)}")
+    if diagnosis.explosions:
+        return f"{words}: {describe_explosion(diagnosis.explosions[0])}"
     if diagnosis.nearest is not None:
         return printable(f"{words}: {_near_line(diagnosis.nearest)}")
     return words
@@ -91,6 +101,8 @@ def as_text(fields: Fields) -> str:
     hidden = fields["causes_count"] - _SHOWN_CAUSES
     if hidden > 0:
         lines.append(f"{hidden} more limits have refused")
+    for explosion in fields["explosions"]:
+        lines += ["", *_explosion_lines(explosion)]
     if "nearest_limit" in fields and not _is_told(fields["nearest_limit"], fields["causes"]):
         lines += ["", *_near_lines(fields["nearest_limit"], fields["state"])]
     for entry in fields["missing"]:
@@ -224,6 +236,33 @@ def _holder_lines(culprits: Sequence[dict[str, Any]]) -> list[str]:
             line += f"  {process['name']}[{process['pid']}]"
             line += f" {threads:,} threads" if threads > 1 else ""
         lines.append(line)
+    return lines
+
+
+def _explosion_lines(explosion: dict[str, Any]) -> list[str]:
+    rate = explosion["growth_per_second"]
+    lines = [
+        f"{explosion['state']} since {_clock(explosion['onset'])}: "
+        f"{explosion['workload']['name']}, {_tasks(explosion['tasks_count'])}, "
+        f"{rate:,.1f} tasks/s ({explosion['shape']})",
+        f"  because   {explosion['reason']}",
+    ]
+    process = explosion.get("process", {})
+    if "pid" in process:
+        name = process.get("executable", {}).get("name", "process")
+        command = process.get("command_line", "")
+        lines.append(f"  by        {name}[{process['pid']}]  {command}".rstrip())
+    if explosion["thread_names"]:
+        named = (f"{entry['name']} {entry['count']:,}" for entry in explosion["thread_names"])
+        lines.append(f"  threads   {', '.join(named)}")
+    if "nearest_limit" in explosion:
+        left = explosion.get("seconds_to_exhaustion")
+        lines.append(
+            f"  limit     {explosion['nearest_limit']} {explosion['nearest_limit_value']:,} of "
+            f"{explosion['nearest_limit_owner']}, {explosion['nearest_limit_usage']:,} in use"
+            + ("" if left is None else f", {left:,.0f} s left")
+        )
+        lines.append(f"  change    {explosion['knob']}")
     return lines
 
 
