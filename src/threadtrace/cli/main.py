@@ -10,6 +10,7 @@ from collections.abc import Sequence
 import click
 
 from threadtrace import __version__
+from threadtrace.cli.demo import demo
 from threadtrace.cli.doctor import doctor
 from threadtrace.cli.stream import stream
 from threadtrace.cli.top import top
@@ -36,9 +37,9 @@ def cli() -> None:
     Counts every thread and process created, exited and refused, per container, in the kernel.
     Needs root (or CAP_BPF and CAP_PERFMON). `threadtrace doctor` tells what works here.
 
-    Exit codes: 0 done, 64 wrong usage, 69 the host lacks something, 70 a bug, 74 events could
-    not be written, 77 not allowed, 130 Ctrl-C, 128+N ended by signal N, 141 the reader closed
-    the pipe.
+    Exit codes: 0 done, 64 wrong usage, 65 a recording that is none, 66 a file that cannot be read,
+    69 the host lacks something, 70 a bug, 74 events could not be written, 77 not allowed, 78 a
+    wrong file of thresholds, 130 Ctrl-C, 128+N ended by signal N, 141 the reader closed the pipe.
     """
 
 
@@ -46,6 +47,7 @@ cli.add_command(stream)
 cli.add_command(top)
 cli.add_command(why)
 cli.add_command(doctor)
+cli.add_command(demo)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

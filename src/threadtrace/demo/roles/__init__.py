@@ -1,0 +1,1 @@
+"""Programs of the demo's workloads; each runs alone, and imports nothing from threadtrace."""
