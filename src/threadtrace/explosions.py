@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 
 from threadtrace.clock import NANOSECONDS, Clock
 from threadtrace.describing import Describer
 from threadtrace.detect.rules import is_storm
 from threadtrace.detect.thresholds import Thresholds
 from threadtrace.detect.track import NOTABLE_TASKS, Observation, Track
+from threadtrace.followed import Followed
 from threadtrace.forecasting import Forecasts
 from threadtrace.identity.workloads import KERNEL, Workload
 from threadtrace.model.accounts import Account, Accounts
@@ -22,7 +22,6 @@ from threadtrace.model.explosion import (
     End,
     Explosion,
     Forecast,
-    Rates,
     State,
     Transition,
 )
@@ -51,65 +50,10 @@ _MARK_SECONDS = 300.0
 # that gained most.
 _MAX_TRACKS = 1_024
 
-# An episode is told anew when it changed by so much, or was not for so long.
-_UPDATE_SECONDS = 1.0
-_UPDATE_AT_LEAST_SECONDS = 10.0
-_UPDATE_RATIO = 0.1
-
 
 # An interval so much longer than the one before is a gap: the agent was stopped, or starved.
 _GAP_INTERVALS = 3
 _GAP_SECONDS = 2.0
-
-_LEAST_RATE_SECONDS = 0.1
-
-
-@dataclass(slots=True)
-class _Followed:
-    track: Track
-    before: Totals
-    """All births and exits of the workload when it began to grow."""
-    counted: Totals
-    """The same when rates were last taken."""
-    counted_s: float
-    rates: tuple[float, float, float] = (0.0, 0.0, 0.0)
-    """Threads and processes created, and exits, a second."""
-    refused: int = 0
-    creator: int | None = None
-    was_refused: bool = False
-    number: int = 0
-    """Of the episode, 0 before one was called."""
-    told_s: float = 0.0
-    told_tasks: int = 0
-    told_state: State | None = None
-    has_news: bool = False
-    """Whether somebody was refused since it was told."""
-
-    def take_rates(self, counts: Totals, time_s: float) -> None:
-        """Since the last call."""
-        seconds = time_s - self.counted_s
-        if seconds >= _LEAST_RATE_SECONDS:
-            threads, processes, exited, _ = (a - b for a, b in zip(counts, self.counted))
-            self.rates = threads / seconds, processes / seconds, exited / seconds
-            self.counted, self.counted_s = counts, time_s
-
-    def is_news(self, transition: Transition, time_s: float) -> bool:
-        """Whether it is to be told: updates not too often, and only where something changed."""
-        if transition is not Transition.UPDATED:
-            return True
-        silent_seconds = time_s - self.told_s
-        tasks = self.track.trend.last.value
-        has_changed = (
-            self.has_news
-            or self.track.state is not self.told_state
-            or abs(tasks - self.told_tasks) > self.told_tasks * _UPDATE_RATIO
-        )
-        return silent_seconds >= (_UPDATE_SECONDS if has_changed else _UPDATE_AT_LEAST_SECONDS)
-
-    def note_told(self, time_s: float) -> None:
-        """It was told as it stands now."""
-        self.told_s, self.has_news = time_s, False
-        self.told_tasks, self.told_state = self.track.trend.last.value, self.track.state
 
 
 class Explosions:
@@ -150,7 +94,7 @@ class Explosions:
         self._source = source
         self._clock = clock
         self._thresholds_of = thresholds_of
-        self._followed: dict[Account, _Followed] = {}
+        self._followed: dict[Account, Followed] = {}
         self._suspects: dict[Account, int] = {}
         self._look_due_ns = 0
         self._episodes = 0
@@ -291,7 +235,7 @@ class Explosions:
 
     def _follow(
         self, account: Account, since_s: float, tasks: int, counted: Totals | None = None
-    ) -> _Followed | None:
+    ) -> Followed | None:
         """Start a track; None where there is to be none.
 
         Args:
@@ -312,11 +256,11 @@ class Explosions:
         track = Track(min(since_s, now_s), max(0, tasks), thresholds)
         of_growth = account.interval if counted is None else counted
         before = Totals(*(a - b for a, b in zip(counts[:3], of_growth)))
-        followed = _Followed(track, before, counts, now_s)
+        followed = Followed(track, before, counts, now_s)
         self._followed[account] = followed
         return followed
 
-    def _renew_thresholds(self, account: Account, followed: _Followed) -> bool:
+    def _renew_thresholds(self, account: Account, followed: Followed) -> bool:
         """They go by names, which may come after the growth; whether it is still to be followed."""
         thresholds = self._thresholds_of(account.workload)
         if thresholds is not None:
@@ -345,7 +289,7 @@ class Explosions:
             followed.was_refused = False
 
     def _observe(
-        self, account: Account, followed: _Followed, counts: Totals, time_s: float
+        self, account: Account, followed: Followed, counts: Totals, time_s: float
     ) -> Iterator[Explosion]:
         track = followed.track
         forecast = None
@@ -374,7 +318,7 @@ class Explosions:
         if (account.state, account.forecast) != (state, shown):
             account.state, account.forecast, account.is_stale = state, shown, True
 
-    def _end(self, account: Account, followed: _Followed, why: End) -> Iterator[Explosion]:
+    def _end(self, account: Account, followed: Followed, why: End) -> Iterator[Explosion]:
         track = followed.track
         was_called = followed.number > 0
         track.end(why)
@@ -383,7 +327,7 @@ class Explosions:
             counts = self._accounts.born(account, self._accounts.last_counts)
             yield self._explosion(account, followed, Transition.ENDED, counts, None)
 
-    def _drop_quiet(self, account: Account, followed: _Followed, time_s: float) -> None:
+    def _drop_quiet(self, account: Account, followed: Followed, time_s: float) -> None:
         """What has given back what it gained; a storm that may come is waited for."""
         thresholds = followed.track.thresholds
         if not is_storm(followed.rates[0] + followed.rates[1], followed.rates[2], thresholds):
@@ -400,42 +344,17 @@ class Explosions:
     def _explosion(
         self,
         account: Account,
-        followed: _Followed,
+        followed: Followed,
         transition: Transition,
         counts: Totals,
         forecast: Forecast | None,
     ) -> Explosion:
-        track, episode = followed.track, followed.track.episode
-        assert episode is not None
-        onset_ns = int(episode.onset_s * NANOSECONDS)
-        top = self._describer.top_processes(account)
-        process = self._describer.process(account, followed.creator, top)
-        bindings = self._forecasts.bindings(account)
-        victims, victims_count = self._describer.victims(account, onset_ns, bindings)
-        node_tasks = self._tree.root.tasks
-        since = [max(0, now - before) for now, before in zip(counts, followed.before)]
-        growth = track.growth()
-        return Explosion(
-            transition=transition,
-            number=followed.number,
-            time_ns=self._clock.realtime_ns(),
-            onset_ns=self._clock.realtime_of(onset_ns),
-            workload=account.workload,
-            state=track.state,
-            shape=episode.shape,
-            evidence=episode.evidence,
-            tasks=max(0, account.tasks),
-            tasks_at_start=episode.tasks_at_start,
-            tasks_peak=track.tasks_peak,
-            counts=Totals(since[0], since[1], since[2], followed.refused),
-            growth_per_second=growth.recent_per_second,
-            rates=Rates(*followed.rates),
-            share_of_node_ratio=account.tasks / node_tasks if node_tasks > 0 else None,
-            forecast=forecast,
-            process=process,
-            thread_names=self._describer.thread_names(process),
-            top_processes=top,
-            victims=victims,
-            victims_count=victims_count,
-            ended=track.ended,
+        return self._describer.explosion(
+            account,
+            followed,
+            transition,
+            counts,
+            forecast,
+            self._forecasts.bindings(account),
+            self._tree.root.tasks,
         )

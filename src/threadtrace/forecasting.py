@@ -13,7 +13,7 @@ from threadtrace.model.explosion import Forecast
 from threadtrace.node.cgroups import Cgroup, CgroupTree
 from threadtrace.node.limits import RESERVED_PIDS, NodeLimits
 from threadtrace.owners import owner_and_knob
-from threadtrace.probe.records import Limit
+from threadtrace.probe.records import HiddenLimit, Limit
 from threadtrace.probe.source import CounterSource
 
 # The slope is that of so many seconds: longer, and a change of pace would show late.
@@ -160,7 +160,7 @@ class Forecasts:
             if user is not None:
                 yield Binding(Limit.RLIMIT_NPROC, user.owner, user.usage, user.limit_value)
             if namespace is not None and found.pid_namespace_level:
-                usable = namespace.limit_value - RESERVED_PIDS
+                usable = _usable_pids(namespace)
                 level = found.pid_namespace_level
                 yield Binding(Limit.PID_MAX, namespace.owner, namespace.usage, usable, None, level)
 
@@ -168,3 +168,12 @@ class Forecasts:
         oldest = time_s - _FORGET_SECONDS
         for key in [key for key, trend in self._trends.items() if trend.last.time_s < oldest]:
             del self._trends[key]
+
+
+def _usable_pids(namespace: HiddenLimit) -> int:
+    """Ids below 300 are given out once only; a namespace that holds more than the others has some.
+
+    Where the kernel refuses lies between the two (kernel/pid.c, alloc_pid).
+    """
+    usable = namespace.limit_value - RESERVED_PIDS
+    return usable if namespace.usage < usable else namespace.limit_value

@@ -104,7 +104,7 @@ class Pipeline:
             tree,
             self._presence,
             self._forecasts,
-            Describer(self._attribution, self._refusals),
+            Describer(self._attribution, self._refusals, clock),
             source,
             clock,
             thresholds_of,

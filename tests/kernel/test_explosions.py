@@ -18,6 +18,8 @@ from support.stream import Stream, path_of
 from support.waiting import wait_until
 
 MOST_TASKS = 2_000
+PID_MAX = 700
+RESERVED_PIDS = 300
 
 
 @pytest.fixture(scope="module")
@@ -221,3 +223,15 @@ def test_the_limit_of_a_user_is_found_before_it_refuses(
     assert details["nearest_limit"] == "rlimit_nproc"
     assert details["nearest_limit_owner"].startswith("uid 64117")
     assert details["nearest_limit_value"] == 150
+
+
+def test_the_pid_max_of_a_namespace_is_found_before_it_refuses(
+    stream: Stream, cgroup: OwnCgroup, actor: Puppet, own_pid_max: None
+) -> None:
+    actor.do("pid-namespace", PID_MAX)
+    leak(actor, 50, lambda: bool(episode(stream, cgroup.path)), most=PID_MAX)
+    details = started(stream, cgroup.path)["threadtrace"]
+    assert details["nearest_limit"] == "pid_max"
+    assert details["nearest_limit_owner"].startswith("PID namespace level 1 of init ")
+    assert details["nearest_limit_value"] == PID_MAX - RESERVED_PIDS
+    assert details["refused_count"] == 0

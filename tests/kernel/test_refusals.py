@@ -18,7 +18,6 @@ from threadtrace.probe.btf import KernelTypes
 
 PID_MAX = 400
 RESERVED_PIDS = 300
-NODE_PID_MAX = Path("/proc/sys/kernel/pid_max")
 
 
 def refusals(stream: Stream, path: str) -> list[dict[str, Any]]:
@@ -66,16 +65,6 @@ def second(puppet_program: Path, cgroup: OwnCgroup) -> Iterator[Puppet]:
     with Puppet(puppet_program) as running:
         cgroup.child("second").add(running.pid)
         yield running
-
-
-@pytest.fixture
-def own_pid_max(host: None) -> Iterator[None]:
-    """A kernel on which a PID namespace has a pid_max of its own, so that the node keeps its."""
-    has_own = KernelTypes().member_offset("pid_namespace", "pid_max") is not None
-    require(has_own, "pid_namespaces", "pid_max for each PID namespace", "Linux 6.14 or newer")
-    before = NODE_PID_MAX.read_text()
-    yield
-    assert NODE_PID_MAX.read_text() == before
 
 
 @pytest.mark.parametrize(("birth", "kind"), [("threads", "thread"), ("forks", "process")])

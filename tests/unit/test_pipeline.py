@@ -28,7 +28,6 @@ from threadtrace.probe.records import (
     Record,
     RefusalCounts,
     RefusalKey,
-    RefusalRecord,
 )
 from threadtrace.probe.source import Counters
 

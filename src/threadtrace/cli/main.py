@@ -12,6 +12,7 @@ import click
 from threadtrace import __version__
 from threadtrace.cli.demo import demo
 from threadtrace.cli.doctor import doctor
+from threadtrace.cli.report import report
 from threadtrace.cli.stream import stream
 from threadtrace.cli.top import top
 from threadtrace.cli.why import why
@@ -47,6 +48,7 @@ cli.add_command(stream)
 cli.add_command(top)
 cli.add_command(why)
 cli.add_command(doctor)
+cli.add_command(report)
 cli.add_command(demo)
 
 

@@ -16,6 +16,9 @@ _LEAST_RECENT_SECONDS = 0.05
 # A limit is exhausted from this share on: the last ids are taken and given back by the hour.
 _EXHAUSTED_RATIO = 0.995
 
+# Where it refuses, the rest is ids of a PID namespace that are not given out again.
+_REFUSED_RATIO = 0.9
+
 # Of what an explosion gained, so much given back ends it, if it has not grown for a moment: a
 # service that restarts and leaks again is one episode.
 _FELL_BACK_RATIO = 0.5
@@ -183,4 +186,7 @@ class Track:
 
 def _is_exhausted(seen: Observation) -> bool:
     forecast = seen.forecast
-    return forecast is not None and forecast.usage >= forecast.value * _EXHAUSTED_RATIO
+    if forecast is None:
+        return False
+    ratio = _REFUSED_RATIO if seen.is_refused else _EXHAUSTED_RATIO
+    return forecast.usage >= forecast.value * ratio

@@ -242,9 +242,10 @@ def _holder_lines(culprits: Sequence[dict[str, Any]]) -> list[str]:
 def _explosion_lines(explosion: dict[str, Any]) -> list[str]:
     rate = explosion["growth_per_second"]
     lines = [
-        f"{explosion['state']} since {_clock(explosion['onset'])}: "
-        f"{explosion['workload']['name']}, {_tasks(explosion['tasks_count'])}, "
-        f"{rate:,.1f} tasks/s ({explosion['shape']})",
+        f"explosion ({explosion['shape']}, {explosion['state']}) since "
+        f"{_clock(explosion['onset'])}: {explosion['workload']['name']}, "
+        f"{_tasks(explosion['tasks_count'])}"
+        + (f", {rate:,.1f} more a second" if rate > 0 else ""),
         f"  because   {explosion['reason']}",
     ]
     process = explosion.get("process", {})
