@@ -12,7 +12,7 @@ import pytest
 from support.cgroups import OwnCgroup, own_cgroup
 from support.kernel import existing, held_ids, orphans
 from support.puppet import Puppet
-from support.stream import Stream, counts, name_of
+from support.stream import Stream, counts, name_of, path_of
 from support.waiting import wait_until
 
 UNAVAILABLE = os.EX_UNAVAILABLE
@@ -82,9 +82,10 @@ def test_loader_killed(host: None, delay_seconds: float) -> None:
         wait_until(lambda: not orphans(), GONE_SECONDS, lambda: f"no {orphans()} is left")
 
 
-def test_agent_starts_no_task(host: None, cgroup: OwnCgroup, actor: Puppet) -> None:
-    """At its own limit, with everything going on that it reacts to."""
-    with own_cgroup("agent-") as own, Stream("--max-cgroups", "64") as stream:
+def test_agent_starts_no_task(host: None, cgroup: OwnCgroup, actor: Puppet, tmp_path: Path) -> None:
+    """At its own limit, with everything going on that it reacts to, an explosion among it."""
+    arguments = ("--max-cgroups", "64", "--record-dir", str(tmp_path))
+    with own_cgroup("agent-") as own, Stream(*arguments) as stream:
         own.add(stream.pid)
         own.wait_for_tasks(1)
         own.set_limit(1)
@@ -102,6 +103,8 @@ def test_agent_starts_no_task(host: None, cgroup: OwnCgroup, actor: Puppet) -> N
         assert own.refused == 0
         assert own.tasks == 1
         assert stream.refused(cgroup.path)["EAGAIN"] >= 4
+        assert cgroup.path in map(path_of, stream.named("explosion.started"))
+        assert list(tmp_path.iterdir()), "a record was begun"
         stream.finish()
         assert own.refused == 0
 
