@@ -11,17 +11,22 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help top test lint format bench wheel clean
+.PHONY: help top demo test lint format bench bench-detection wheel clean
 
 help: ## Show every target
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '  make %-8s %s\n' "$$target" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
+		while IFS='|' read -r target text; do printf '  make %-15s %s\n' "$$target" "$$text"; done
 	@printf '\nArguments: make top ARGS="--once", make test ARGS="tests/unit -k limits"\n'
 
 top: ## Show who makes all these threads, live (root); installs what is missing
 	@scripts/setup top
 	@trap : INT; $(VENV)/bin/threadtrace top $(ARGS) || \
 		{ code=$$?; [ $$code -eq 130 ] || exit $$code; } # Ctrl-C is how it ends
+
+demo: ## Play two incidents of PID exhaustion in small, harmless, and explain them (root)
+	@scripts/setup demo
+	@trap : INT; $(VENV)/bin/threadtrace demo $(ARGS) || \
+		{ code=$$?; [ $$code -eq 130 ] || exit $$code; }
 
 test: ## Run the tests; what they need is installed as root, and tests are skipped without it
 	@scripts/setup test
@@ -44,6 +49,10 @@ format: ## Bring Python and C sources into the style that lint demands
 bench: ## Measure the overhead, beside other tools (root)
 	@scripts/setup bench
 	@$(PYTHON) -m bench $(ARGS)
+
+bench-detection: ## Is what explodes called, and nothing else? (root, 15 minutes)
+	@scripts/setup bench-detection
+	@$(PYTHON) -m bench.detection $(ARGS)
 
 wheel: ## Build a wheel into dist/
 	@scripts/setup wheel

@@ -10,7 +10,7 @@ import select
 import signal
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType, TracebackType
@@ -51,6 +51,7 @@ _RESERVED_DESCRIPTORS = 256
 _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
+_HIGHEST_PRIORITY = -20
 REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
 
 PID_NAMESPACE_EFFECT = (
@@ -287,6 +288,7 @@ def run(
     is not made up for: the next one covers the longer interval, whose length the snapshot tells.
     """
     _collect_garbage_seldom()
+    _take_priority()
     poller = select.poll()
     poller.register(agent.source.fileno(), select.POLLIN)
     poller.register(stop.fileno(), select.POLLIN)
@@ -328,6 +330,12 @@ def _collect_garbage_seldom() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def _take_priority() -> None:
+    """Run before others: in a fork bomb of thousands, a tick took six seconds without it."""
+    with suppress(OSError):  # without CAP_SYS_NICE it takes its turn
+        os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST_PRIORITY)
 
 
 def _lift_descriptor_limit() -> int:

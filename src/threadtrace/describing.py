@@ -78,7 +78,7 @@ class Describer:
             counts=Totals(since[0], since[1], since[2], followed.refused),
             growth_per_second=track.growth().recent_per_second,
             rates=Rates(*followed.rates),
-            share_of_node_ratio=account.tasks / node_tasks if node_tasks > 0 else None,
+            share_of_node_ratio=min(1.0, account.tasks / node_tasks) if node_tasks > 0 else None,
             forecast=forecast,
             process=process,
             thread_names=_thread_names(process),

@@ -297,8 +297,11 @@ class Explosions:
             since_s = track.trend.lowest().time_s
             forecast = self._forecasts.forecast(account, time_s, since_s)
         created, exited = followed.rates[0] + followed.rates[1], followed.rates[2]
+        ratio = followed.process_ratio(counts)
         transition = track.observe(
-            Observation(time_s, account.tasks, created, exited, followed.was_refused, forecast)
+            Observation(
+                time_s, account.tasks, created, exited, ratio, followed.was_refused, forecast
+            )
         )
         followed.was_refused = False
         self._show(account, track, forecast)

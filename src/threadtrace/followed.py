@@ -48,6 +48,12 @@ class Followed:
             self.rates = threads / seconds, processes / seconds, exited / seconds
             self.counted, self.counted_s = counts, time_s
 
+    def process_ratio(self, counts: Totals) -> float:
+        """Processes among the births since it is followed; 0 where there were none."""
+        threads = counts.threads_created - self.before.threads_created
+        processes = counts.processes_created - self.before.processes_created
+        return processes / (threads + processes) if threads + processes > 0 else 0.0
+
     def is_news(self, transition: Transition, time_s: float) -> bool:
         """Whether it is to be told: updates not too often, and only where something changed."""
         if transition is not Transition.UPDATED:

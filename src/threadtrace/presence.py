@@ -55,6 +55,7 @@ class Presence:
         self._last_lost_records = 0
         self._is_baseline = True
         self._watched_seconds = 0.0
+        self._last_due: list[int] = []
         self._growing: set[Account] = set()
         self._changed: set[Account] = set()
 
@@ -62,6 +63,12 @@ class Presence:
         """Read what may have changed since the last tick."""
         is_crowded = len(active.active) > CROWDED_CGROUPS
         due = self._tree.find_all(active.unbalanced if is_crowded else active.active)
+        if not is_crowded:
+            # Once more what was active before: who has exited is counted as long as nobody waits
+            # for it.
+            again = self._tree.find_all(self._last_due)
+            self._last_due = [cgroup.id for cgroup in due]
+            due |= again
         above_removed = {
             cgroup.parent for cgroup in self._roster.removed if cgroup.parent is not None
         }

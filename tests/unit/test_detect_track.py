@@ -33,6 +33,7 @@ def called_after(
     until: float = 600,
     step: float = 1.0,
     forecast: Callable[[float], Forecast] | None = None,
+    process_ratio: float = 0.0,
     thresholds: Thresholds = Thresholds(),  # noqa: B008
 ) -> float | None:
     """Seconds from the onset at 0 until it is called, None if it never is."""
@@ -40,7 +41,13 @@ def called_after(
     for index in range(1, int(until / step) + 1):
         time_s = index * step
         seen = Observation(
-            time_s, int(curve(time_s)), 0, 0, False, forecast(time_s) if forecast else None
+            time_s,
+            int(curve(time_s)),
+            0,
+            0,
+            process_ratio,
+            False,
+            forecast(time_s) if forecast else None,
         )
         if track.observe(seen) is Transition.STARTED:
             return time_s
@@ -93,6 +100,13 @@ def test_what_comes_to_a_plateau_is_not_called(curve: Curve, step: float) -> Non
     assert called_after(curve, step=step) is None
 
 
+def test_containers_that_start_at_once_are_no_burst() -> None:
+    """Some threads for each process; the same without processes is a leak."""
+    curve = ramp(450, 0.35)
+    assert called_after(curve, step=0.01, process_ratio=0.25) is None
+    assert called_after(curve, step=0.01) is not None
+
+
 def test_a_leak_that_pauses_is_called_when_it_goes_on() -> None:
     def curve(time_s: float) -> float:
         rounds, rest = divmod(max(0.0, time_s), 23)
@@ -117,13 +131,13 @@ def test_a_limit_that_is_full_but_not_by_growth_is_not_called() -> None:
 
     track = Track(0.0, 95, Thresholds())
     for time_s in range(1, 60):
-        assert track.observe(Observation(time_s, 100, 5, 5, True, full(time_s))) is None
+        assert track.observe(Observation(time_s, 100, 5, 5, 0.0, True, full(time_s))) is None
 
 
 def test_a_workload_that_is_refused_after_it_took_the_limit_is_exhausted() -> None:
     full = Forecast(Limit.PIDS_MAX, "/a", 100, 100, None, "pids.max")
     track = Track(0.0, 1, Thresholds())
-    assert track.observe(Observation(0.02, 100, 5_000, 0, True, full)) is Transition.STARTED
+    assert track.observe(Observation(0.02, 100, 5_000, 0, 0.0, True, full)) is Transition.STARTED
     assert track.state is State.EXHAUSTED
     assert track.episode is not None
     assert track.episode.evidence.rule == "refused"
@@ -131,7 +145,7 @@ def test_a_workload_that_is_refused_after_it_took_the_limit_is_exhausted() -> No
 
 def storm(track: Track, since: int, until: int, per_second: float) -> list[Transition | None]:
     return [
-        track.observe(Observation(time_s, 12, per_second, per_second, False, None))
+        track.observe(Observation(time_s, 12, per_second, per_second, 1.0, False, None))
         for time_s in range(since, until)
     ]
 
@@ -158,13 +172,15 @@ def exploding(tasks_per_second: float = 100) -> tuple[Track, float]:
     time_s = 0.0
     while not track.is_called:
         time_s += 1
-        track.observe(Observation(time_s, int(10 + tasks_per_second * time_s), 0, 0, False, None))
+        track.observe(
+            Observation(time_s, int(10 + tasks_per_second * time_s), 0, 0, 0.0, False, None)
+        )
     return track, time_s
 
 
 def follow(track: Track, since_s: float, seconds: int, curve: Curve) -> list[Transition | None]:
     return [
-        track.observe(Observation(since_s + index, int(curve(index)), 0, 0, False, None))
+        track.observe(Observation(since_s + index, int(curve(index)), 0, 0, 0.0, False, None))
         for index in range(1, seconds + 1)
     ]
 
@@ -192,7 +208,7 @@ def test_an_episode_ends_on_a_plateau_but_not_in_a_pause() -> None:
 def test_a_gap_makes_no_explosion() -> None:
     track = Track(0.0, 10, Thresholds())
     for time_s in range(1, 10):
-        track.observe(Observation(time_s, 10 + time_s % 2, 0, 0, False, None))
+        track.observe(Observation(time_s, 10 + time_s % 2, 0, 0, 0.0, False, None))
     track.forget_gap(70.0, 5_000)
     told = follow(track, 70, 60, lambda second: 5_000 + second % 3)
     assert set(told) == {None}

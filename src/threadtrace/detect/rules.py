@@ -14,8 +14,11 @@ _LEAK_GOES_ON = 0.25
 # How much more a slow growth has to gain, see Thresholds.leak_tasks_per_second.
 _SLOWNESS_POWER = 0.6
 
+# Fifty containers that start at once are a process for every few threads; a leak of threads is not.
+_BURST_PROCESS_RATIO = 0.1
+
 # A limit counts as near where so much of it is used, and so much was gained lately.
-_USED_RATIO = 0.5
+_USED_RATIO = 1 / 3
 _GAINED_RATIO = 0.25
 _LIMIT_SECONDS = 1.0
 _REACHED_RATIO = 0.9
@@ -38,11 +41,12 @@ class Growth(NamedTuple):
 
 
 class Activity(NamedTuple):
-    """Births and exits lately, and for how long births have been extreme."""
+    """What was born beside what stayed."""
 
-    created_per_second: float
-    exited_per_second: float
+    process_ratio: float
+    """Processes among the births since the growth began."""
     storm_seconds: float
+    """For how long births and exits have been extreme."""
     is_refused: bool
     """Whether a limit that fills up has refused it lately."""
 
@@ -53,7 +57,7 @@ def judge(
     """The first rule that calls it an explosion; None while none does."""
     needed = (
         _needed_by_limit(growth, activity, forecast, thresholds)
-        or _needed_by_burst(growth, thresholds)
+        or _needed_by_burst(growth, activity, thresholds)
         or _needed_by_leak(growth, thresholds)
         or _needed_by_storm(activity, thresholds)
     )
@@ -82,11 +86,12 @@ def _needed_by_limit(
     return None
 
 
-def _needed_by_burst(growth: Growth, thresholds: Thresholds) -> _Needed:
+def _needed_by_burst(growth: Growth, activity: Activity, thresholds: Thresholds) -> _Needed:
     if growth.seconds < thresholds.burst_seconds or not _goes_on(growth, _BURST_GOES_ON):
         return None
     is_fast = growth.per_second >= thresholds.burst_tasks_per_second
-    if is_fast and growth.gained >= thresholds.burst_tasks:
+    is_of_threads = activity.process_ratio <= _BURST_PROCESS_RATIO
+    if is_fast and is_of_threads and growth.gained >= thresholds.burst_tasks:
         return "burst", thresholds.burst_tasks
     if growth.gained >= thresholds.jump_tasks:
         return "jump", thresholds.jump_tasks

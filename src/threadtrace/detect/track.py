@@ -41,6 +41,8 @@ class Observation(NamedTuple):
     tasks: int
     created_per_second: float
     exited_per_second: float
+    process_ratio: float
+    """Processes among the births since the growth began."""
     is_refused: bool
     """Whether a limit that fills up has refused it since the look before."""
     forecast: Forecast | None
@@ -123,9 +125,7 @@ class Track:
         storm_seconds = 0.0
         if self._storm_since_s is not None:
             storm_seconds = seen.time_s - self._storm_since_s
-        activity = Activity(
-            seen.created_per_second, seen.exited_per_second, storm_seconds, seen.is_refused
-        )
+        activity = Activity(seen.process_ratio, storm_seconds, seen.is_refused)
         evidence = judge(growth, activity, seen.forecast, self.thresholds)
         if evidence is None:
             is_growing = growth.gained >= NOTABLE_TASKS and growth.recent_per_second > 0
