@@ -418,3 +418,15 @@ def test_the_table_of_the_documentation() -> None:
     assert all(not row.endswith("|  |") for row in rows[2:]), "each has a meaning"
     documented = DOCS.read_text().split("<!-- thresholds -->\n")[1]
     assert documented.split("<!-- /thresholds -->")[0].strip() == thresholds_table().strip()
+
+
+def test_services_of_runtimes_have_defaults_of_their_own() -> None:
+    config = DetectionConfig({}, {}, {})
+    found = config.thresholds_for(None, "containerd.service")
+    assert found is not None
+    assert (found.leak_tasks, found.leak_seconds) == (2_000, Thresholds().leak_seconds)
+    assert config.thresholds_for(None, "shop.service") == Thresholds()
+    config = DetectionConfig({}, {}, {"containerd.service": {"leak_tasks": 7}})
+    found = config.thresholds_for(None, "containerd.service")
+    assert found is not None
+    assert (found.leak_tasks, found.jump_tasks) == (7, 5_000)

@@ -32,6 +32,15 @@ _SHOWN_CHARACTERS = 160
 _MAX_CACHED = 16_384
 
 
+# Each container that starts adds a process of ten threads to its runtime's service: a node that
+# boots with a hundred pods adds a thousand.
+_RUNTIMES = frozenset(
+    f"{name}.service"
+    for name in ("containerd", "crio", "docker", "k3s", "k3s-agent", "rke2-agent", "rke2-server")
+)
+_OF_RUNTIMES: Mapping[str, Any] = {"burst_tasks": 2_000, "jump_tasks": 5_000, "leak_tasks": 2_000}
+
+
 class ConfigError(ThreadtraceError):
     """A file with settings that cannot be used."""
 
@@ -76,7 +85,8 @@ class DetectionConfig:
 
         A workload's table is asked first, then that of its namespace, then the defaults, key by
         key. Of several patterns that match, the one with the longest beginning without a wildcard
-        counts alone; among such the longest one, then the first in the file.
+        counts alone; among such the longest one, then the first in the file. Services of container
+        runtimes have defaults of their own.
 
         Args:
             namespace: of Kubernetes; None elsewhere.
@@ -85,7 +95,7 @@ class DetectionConfig:
         return self._cached(namespace, name)
 
     def _find(self, namespace: str | None, name: str) -> Thresholds | None:
-        values = dict(self._defaults)
+        values = {**(_OF_RUNTIMES if name in _RUNTIMES else {}), **self._defaults}
         if namespace is not None:
             values.update(self._namespaces.get(namespace, {}))
         for rule in self._rules:

@@ -17,8 +17,7 @@ _SLOWNESS_POWER = 0.6
 # Fifty containers that start at once are a process for every few threads; a leak of threads is not.
 _BURST_PROCESS_RATIO = 0.1
 
-# A limit counts as near where so much of it is used, and so much was gained lately.
-_USED_RATIO = 1 / 3
+# A limit counts as near where so much of it was gained lately.
 _GAINED_RATIO = 0.25
 _LIMIT_SECONDS = 1.0
 _REACHED_RATIO = 0.9
@@ -27,7 +26,7 @@ _STORM_EXITS_RATIO = 0.5
 
 
 class Growth(NamedTuple):
-    """How the stock of a workload has grown since it was lowest."""
+    """How the stock of a workload has grown since it was lowest, or last a usual one."""
 
     gained: int
     seconds: float
@@ -43,6 +42,8 @@ class Growth(NamedTuple):
 class Activity(NamedTuple):
     """What was born beside what stayed."""
 
+    held: int
+    """Tasks above the lowest number of late, usual ones too."""
     process_ratio: float
     """Processes among the births since the growth began."""
     storm_seconds: float
@@ -74,12 +75,16 @@ def _needed_by_limit(
     growth: Growth, activity: Activity, forecast: Forecast | None, thresholds: Thresholds
 ) -> _Needed:
     """It has taken much of a limit, and the limit is reached, or will be in a minute."""
-    if forecast is None or growth.gained < forecast.value * _GAINED_RATIO or growth.gained <= 0:
+    if forecast is None:
         return None
-    if activity.is_refused and forecast.usage >= forecast.value * _REACHED_RATIO:
-        return "refused", forecast.value * _GAINED_RATIO
+    much = max(1.0, forecast.value * _GAINED_RATIO)
+    is_reached = forecast.usage >= forecast.value * _REACHED_RATIO
+    if activity.is_refused and is_reached and activity.held >= much:
+        return "refused", much
+    if growth.gained < much:
+        return None
     is_near = forecast.seconds is not None and forecast.seconds <= thresholds.limit_seconds
-    is_used = forecast.usage >= forecast.value * _USED_RATIO
+    is_used = forecast.usage >= forecast.value * thresholds.limit_used_ratio
     lasts = growth.seconds >= max(_LIMIT_SECONDS, thresholds.burst_seconds)
     if is_near and is_used and lasts and _goes_on(growth, _BURST_GOES_ON):
         return "limit", thresholds.limit_seconds

@@ -20,18 +20,20 @@ class Thresholds:
     """How fast they have to come, on average since the growth began."""
     burst_seconds: float = _within(0.2, 0.05, 3600.0)
     """How long they have to come. Pools of usual size are complete by then."""
-    jump_tasks: int = _within(1_000, 16, 1_000_000)
+    jump_tasks: int = _within(700, 16, 1_000_000)
     """Tasks gained, at whatever rate, while growth goes on: more than pools of usual size have, and
     than the shims of fifty containers."""
     leak_tasks: int = _within(128, 4, 1_000_000)
     """Tasks gained in a growth that has lasted ``leak_seconds``."""
-    leak_seconds: float = _within(20.0, 1.0, 86_400.0)
+    leak_seconds: float = _within(15.0, 1.0, 86_400.0)
     """How long a slower growth has to last."""
     leak_tasks_per_second: float = _within(5.0, 0.01, 1e6)
     """Growth slower than this has to gain more than ``leak_tasks``: by its share of this rate, to
     the power of 0.6, since pools that grow with their load are slow too."""
     limit_seconds: float = _within(60.0, 1.0, 86_400.0)
-    """A limit this near in time, of which half is used and a quarter was gained, is called too."""
+    """A limit this near in time, of which much is used and a quarter was gained, is called too."""
+    limit_used_ratio: float = _within(0.5, 0.0, 1.0)
+    """How much of it has to be used for that."""
     storm_per_second: float = _within(3_000.0, 1.0, 1e7)
     """Births a second, with as many exits, that are called a storm. A shell on one CPU makes
     1,000 to 2,000."""

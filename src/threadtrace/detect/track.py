@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from threadtrace.detect.rules import Activity, Growth, is_storm, judge
 from threadtrace.detect.thresholds import Thresholds
-from threadtrace.detect.trend import Trend
+from threadtrace.detect.trend import Point, Trend
 from threadtrace.model.explosion import End, Evidence, Forecast, Shape, State, Transition
 
 # Whether growth goes on is looked at over the last quarter of it, and at least so long.
@@ -23,6 +23,11 @@ _REFUSED_RATIO = 0.9
 # service that restarts and leaks again is one episode.
 _FELL_BACK_RATIO = 0.5
 _FELL_BACK_SECONDS = 2.0
+
+# Who has given back so much of a growth breathes: up to that height, and for ten minutes, growth is
+# its usual one.
+_BREATH_RATIO = 0.4
+_BREATH_SECONDS = 600.0
 
 # Growth of fewer tasks is no news: neither of a quiet workload nor of one that recovers.
 NOTABLE_TASKS = 16
@@ -68,6 +73,8 @@ class Track:
         self.episode: Episode | None = None
         self.ended: End | None = None
         self.tasks_peak = tasks
+        self._usual, self._usual_s = 0, time_s
+        self._height = tasks
         self._last_growth_s = time_s
         self._recovered_tasks = 0
         self._storm_since_s: float | None = None
@@ -82,9 +89,14 @@ class Track:
         """Tasks above the lowest number of late."""
         return self.trend.last.value - self.trend.lowest().value
 
+    def base(self) -> Point:
+        """Where the present growth began: when the number was lowest, or last a usual one."""
+        lowest = self.trend.lowest()
+        return lowest if self._usual <= lowest.value else self.trend.last_at_most(self._usual)
+
     def growth(self) -> Growth:
-        """Since the number was lowest."""
-        base, last = self.trend.lowest(), self.trend.last
+        """Since it began."""
+        base, last = self.base(), self.trend.last
         seconds = last.time_s - base.time_s
         span = max(seconds / _RECENT_SHARE, _LEAST_RECENT_SECONDS)
         before = self.trend.before(last.time_s - span)
@@ -97,13 +109,14 @@ class Track:
         self._storm_since_s = None
         if not self.is_called:
             self.trend = Trend(time_s, tasks)
-            self.tasks_peak = tasks
+            self.tasks_peak = self._height = tasks
         self._last_growth_s = time_s
 
     def observe(self, seen: Observation) -> Transition | None:
         """Take in a look; what changed by it, None if nothing did."""
         self.trend.add(seen.time_s, seen.tasks)
         self._follow_storm(seen)
+        self._follow_breath(seen)
         if seen.tasks > self.tasks_peak:
             self.tasks_peak, self._last_growth_s = seen.tasks, seen.time_s
         if not self.is_called:
@@ -120,18 +133,29 @@ class Track:
         elif self._storm_since_s is None:
             self._storm_since_s = seen.time_s
 
+    def _follow_breath(self, seen: Observation) -> None:
+        """Learn the height from which it comes back."""
+        self._height = max(self._height, seen.tasks)
+        lowest = self.trend.lowest().value
+        gained = self._height - lowest
+        if gained >= NOTABLE_TASKS and self._height - seen.tasks >= gained * _BREATH_RATIO:
+            self._usual, self._usual_s = max(self._usual, self._height), seen.time_s
+            self._height = seen.tasks
+        elif seen.time_s - self._usual_s > _BREATH_SECONDS:
+            self._usual = 0
+
     def _consider(self, seen: Observation) -> Transition | None:
         growth = self.growth()
         storm_seconds = 0.0
         if self._storm_since_s is not None:
             storm_seconds = seen.time_s - self._storm_since_s
-        activity = Activity(seen.process_ratio, storm_seconds, seen.is_refused)
+        activity = Activity(self.gained, seen.process_ratio, storm_seconds, seen.is_refused)
         evidence = judge(growth, activity, seen.forecast, self.thresholds)
         if evidence is None:
             is_growing = growth.gained >= NOTABLE_TASKS and growth.recent_per_second > 0
             self.state = State.GROWING if is_growing else State.QUIET
             return None
-        base = self.trend.lowest()
+        base = self.base()
         shape = Shape.STORM if evidence.rule == "storm" else Shape.LEAK
         onset_s = base.time_s
         if shape is Shape.STORM and self._storm_since_s is not None:

@@ -52,6 +52,13 @@ class Trend:
         """The last of the lowest: since then the number has been higher."""
         return min(reversed(self._points), key=lambda point: point.value)
 
+    def last_at_most(self, value: int) -> Point:
+        """The last sample that is not above that, else the lowest."""
+        for point in reversed(self._points):
+            if point.value <= value:
+                return point
+        return self.lowest()
+
     def before(self, time_s: float) -> Point:
         """The last sample that is not later than that, else the first."""
         for point in reversed(self._points):
