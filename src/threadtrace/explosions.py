@@ -50,7 +50,6 @@ _MARK_SECONDS = 300.0
 # that gained most.
 _MAX_TRACKS = 1_024
 
-
 # An interval so much longer than the one before is a gap: the agent was stopped, or starved.
 _GAP_INTERVALS = 3
 _GAP_SECONDS = 2.0
@@ -145,10 +144,10 @@ class Explosions:
 
     def note_refusal(self, record: RefusalRecord) -> None:
         """A limit refused a workload: if it holds that limit itself, it is exhausted."""
-        account = self._accounts.account_of_cgroup(record.key.cgroup_id)
-        followed = self._followed.get(account) if account is not None else None
         if record.key.error != errno.EAGAIN:
             return
+        account = self._accounts.account_of_cgroup(record.key.cgroup_id)
+        followed = self._followed.get(account) if account is not None else None
         if account is not None and followed is not None:
             followed.was_refused = True
             if not followed.track.is_called and len(self._suspects) < _MAX_SUSPECTS:
@@ -202,8 +201,8 @@ class Explosions:
                 continue
             if is_last:
                 told += self._end(account, followed, End.AGENT_STOPPED)
-            elif not followed.track.is_called and followed.track.gained < NOTABLE_TASKS // 2:
-                self._drop_quiet(account, followed, time_s)
+            elif followed.track.is_done:
+                self._drop_quiet(account, followed)
         return told
 
     def _mark(self, time_s: float, interval_seconds: float) -> None:
@@ -330,11 +329,10 @@ class Explosions:
             counts = self._accounts.born(account, self._accounts.last_counts)
             yield self._explosion(account, followed, Transition.ENDED, counts, None)
 
-    def _drop_quiet(self, account: Account, followed: Followed, time_s: float) -> None:
+    def _drop_quiet(self, account: Account, followed: Followed) -> None:
         """What has given back what it gained; a storm that may come is waited for."""
         thresholds = followed.track.thresholds
         if not is_storm(followed.rates[0] + followed.rates[1], followed.rates[2], thresholds):
-            account.mark, account.mark_s = account.tasks, time_s
             self._drop(account)
 
     def _drop(self, account: Account) -> None:

@@ -109,6 +109,13 @@ def test_agent_starts_no_task(host: None, cgroup: OwnCgroup, actor: Puppet, tmp_
         assert own.refused == 0
 
 
+def test_agent_runs_before_others(host: None) -> None:
+    """In a fork bomb it would wait for its turn among thousands."""
+    with Stream() as stream:
+        assert os.getpriority(os.PRIO_PROCESS, stream.pid) == -20
+        stream.finish()
+
+
 def test_agent_is_no_busier_than_its_births(host: None, cgroup: OwnCgroup, actor: Puppet) -> None:
     """The agent's own cgroup shows no birth after the start."""
     with own_cgroup("agent-") as own, Stream() as stream:

@@ -214,6 +214,33 @@ def test_a_gap_makes_no_explosion() -> None:
     assert set(told) == {None}
 
 
+def test_a_gap_does_not_hide_a_workload_that_fills_a_limit() -> None:
+    """A fork bomb may starve the agent while it explodes."""
+    full = Forecast(Limit.PIDS_MAX, "/a", 3_000, 3_000, None, "pids.max")
+    track = Track(0.0, 2, Thresholds())
+    track.observe(Observation(1.0, 40, 0, 0, 1.0, False, None))
+    track.forget_gap(9.0, 3_000)
+    assert track.observe(Observation(9.0, 3_000, 0, 0, 1.0, True, full)) is Transition.STARTED
+
+
+def test_what_settles_higher_is_dropped_after_ten_minutes() -> None:
+    track = Track(0.0, 10, Thresholds())
+    for time_s in range(1, 700):
+        track.observe(Observation(time_s, 60, 0, 0, 0.0, False, None))
+        assert track.is_done == (time_s > 600), time_s
+
+
+def test_what_breathes_is_remembered() -> None:
+    track = Track(0.0, 10, Thresholds())
+    for time_s in range(1, 40):
+        track.observe(Observation(time_s, 10 + 30 * (time_s % 10 < 5), 0, 0, 0.0, False, None))
+    assert track.gained == 0
+    assert not track.is_done
+    for time_s in range(40, 800):
+        track.observe(Observation(time_s, 10, 0, 0, 0.0, False, None))
+    assert track.is_done, "after ten minutes"
+
+
 def test_thresholds_are_used() -> None:
     patient = Thresholds(leak_tasks=1_000, jump_tasks=100_000)
     after = called_after(leak(20), thresholds=patient)

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from report_builders import LEAK, POD, VICTIM, Stream, culprit, incident, ns, reported
 
-from threadtrace.report.incident import report_of
+from threadtrace.report.incident import _change_of_knob, report_of
 from threadtrace.report.loading import chosen_node, load
-from threadtrace.report.model import Outcome, ThreadName
+from threadtrace.report.model import Change, Outcome, ThreadName
 from threadtrace.report.series import UNKNOWN, Grid
 from threadtrace.report.words import duration, joined, percent, short_name
 from threadtrace.report.workloads import ProcessSeen
@@ -368,3 +368,23 @@ def test_a_recording_of_a_real_node() -> None:
     assert plot is not None
     assert [max(filter(None, layer.tasks)) for layer in plot.layers] == [299, 1]
     assert report.about.remarks == ()
+
+
+@pytest.mark.parametrize(
+    ("knob", "text", "command"),
+    [
+        (
+            "sysctl -w kernel.pid_max=4194304, or a PID limit on the pods",
+            "Raise the limit, or a PID limit on the pods",
+            "sysctl -w kernel.pid_max=4194304",
+        ),
+        (
+            "the pid_max of that PID namespace: nsenter -t 7 -p sysctl -w kernel.pid_max=N",
+            "Change the pid_max of that PID namespace",
+            "nsenter -t 7 -p sysctl -w kernel.pid_max=N",
+        ),
+        ("podPidsLimit of the kubelet", "Change podPidsLimit of the kubelet", None),
+    ],
+)
+def test_a_command_is_told_once(knob: str, text: str, command: str | None) -> None:
+    assert _change_of_knob(knob) == Change(text, command)

@@ -113,7 +113,7 @@ def test_what_a_report_shows() -> None:
         "- It was not pid_max 32,468 of the node: used by 1.7 % at most",
         "| shop/checkout-7d9f/web | 12 → 299 | 99.6 % of pids_max 300",
         "java (PID 12457), 299 threads",
-        "pool-\\#-thread-\\# 279",
+        "pool-#-thread-# 279",
         "| shop/checkout-7d9f/sidecar | 41 | 10:00:20 | 10:00:29 |",
         "the culprit itself",
         "█",

@@ -75,6 +75,7 @@ class Track:
         self.tasks_peak = tasks
         self._usual, self._usual_s = 0, time_s
         self._height = tasks
+        self._before_gap: Point | None = None
         self._last_growth_s = time_s
         self._recovered_tasks = 0
         self._storm_since_s: float | None = None
@@ -85,9 +86,18 @@ class Track:
         return self.state in _CALLED
 
     @property
+    def is_done(self) -> bool:
+        """Whether it has given back what it gained, and nothing is to be remembered of it."""
+        return not self.is_called and not self._usual and self.gained < NOTABLE_TASKS // 2
+
+    @property
     def gained(self) -> int:
-        """Tasks above the lowest number of late."""
-        return self.trend.last.value - self.trend.lowest().value
+        """Tasks above the lowest number of late, whether or not anybody watched it grow."""
+        last, lowest = self.trend.last, self.trend.lowest().value
+        before = self._before_gap
+        if before is not None and last.time_s - before.time_s < _BREATH_SECONDS:
+            lowest = min(lowest, before.value)
+        return last.value - lowest
 
     def base(self) -> Point:
         """Where the present growth began: when the number was lowest, or last a usual one."""
@@ -108,6 +118,7 @@ class Track:
         """Nobody looked for a while: what was gained meanwhile may have come in a moment."""
         self._storm_since_s = None
         if not self.is_called:
+            self._before_gap = self.trend.lowest()
             self.trend = Trend(time_s, tasks)
             self.tasks_peak = self._height = tasks
         self._last_growth_s = time_s

@@ -13,7 +13,7 @@ from markupsafe import Markup
 
 from threadtrace.text import printable
 
-_SPECIAL = re.compile(r"([\\`*\[\]|~#$!])")
+_SPECIAL = re.compile(r"([\\`*\[\]|~$!]|^\s*#)")
 # Within a word an underscore marks nothing: names of limits stay readable.
 _EDGE_UNDERSCORE = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 _ENTITIES = (("&", "&amp;"), ("<", "&lt;"), (">", "&gt;"), ("@", "&#64;"))

@@ -158,8 +158,7 @@ def _changes(
             yield Change(_source_words(culprit), None)
     knobs = [cause.knob for cause in causes] + [episode.knob for episode in episodes]
     for knob in list(dict.fromkeys(filter(None, knobs)))[:_MAX_KNOBS]:
-        found = _COMMAND.search(knob)
-        yield Change(f"Change {short_name(knob, 400)}", found.group(0).strip() if found else None)
+        yield _change_of_knob(knob)
     if causes and causes[0].is_of_node and culprits:
         name = short_name(culprits[0].name)
         yield Change(
@@ -167,6 +166,16 @@ def _changes(
             "TasksMax=), so that it cannot use up the node's",
             None,
         )
+
+
+def _change_of_knob(knob: str) -> Change:
+    """The command is told by itself, to be copied, and not in the sentence too."""
+    found = _COMMAND.search(knob)
+    if found is None:
+        return Change(f"Change {short_name(knob, 400)}", None)
+    before, after = knob[: found.start()].rstrip(" :"), knob[found.end() :].rstrip()
+    what = f"Change {short_name(before, 400)}" if before else "Raise the limit"
+    return Change(f"{what}{short_name(after, 400)}", found.group(0).strip())
 
 
 def _source_words(culprit: Culprit) -> str:
