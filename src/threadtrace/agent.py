@@ -7,13 +7,11 @@ import gc
 import os
 import resource
 import select
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import FrameType, TracebackType
 from typing import Any, Protocol
 
 from threadtrace.answering import AnswerSocket
@@ -44,6 +42,7 @@ from threadtrace.probe.loader import (
 from threadtrace.probe.plan import RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
+from threadtrace.stopping import StopSignal
 
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
 _RESERVED_DESCRIPTORS = 256
@@ -224,56 +223,6 @@ class Output(Protocol):
         """A tick."""
 
 
-class StopSignal:
-    """Waits for SIGINT, SIGTERM and SIGHUP, so that they end the loop between two ticks.
-
-    Not during start-up: there they end the process at once, and with it all that it attached.
-    """
-
-    _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self) -> None:
-        self.number: int | None = None
-        self._read_fd, self._write_fd = -1, -1
-        self._previous: dict[int, Any] = {}
-
-    def __enter__(self) -> StopSignal:
-        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
-        for number in self._SIGNALS:
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                self._previous[number] = signal.signal(number, self._stop)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        value: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
-        signal.set_wakeup_fd(-1)
-        os.close(self._read_fd)
-        os.close(self._write_fd)
-
-    def fileno(self) -> int:
-        """A descriptor that is readable once a signal came."""
-        return self._read_fd
-
-    def is_set(self) -> bool:
-        """Whether the agent was told to end."""
-        return self.number is not None
-
-    @property
-    def exit_code(self) -> int:
-        """As shells tell of a process that a signal ended; 0 without a signal."""
-        return 0 if self.number is None else 128 + self.number
-
-    def _stop(self, number: int, _frame: FrameType | None) -> None:
-        self.number = self.number or number
-
-
 def run(
     agent: Agent,
     output: Output,
@@ -288,7 +237,18 @@ def run(
     is not made up for: the next one covers the longer interval, whose length the snapshot tells.
     """
     _collect_garbage_seldom()
-    _take_priority()
+    with _before_others():
+        _run(agent, output, stop, interval_seconds, duration_seconds, clock)
+
+
+def _run(
+    agent: Agent,
+    output: Output,
+    stop: StopSignal,
+    interval_seconds: float,
+    duration_seconds: float | None,
+    clock: Callable[[], float],
+) -> None:
     poller = select.poll()
     poller.register(agent.source.fileno(), select.POLLIN)
     poller.register(stop.fileno(), select.POLLIN)
@@ -332,10 +292,16 @@ def _collect_garbage_seldom() -> None:
     gc.disable()
 
 
-def _take_priority() -> None:
+@contextmanager
+def _before_others() -> Iterator[None]:
     """Run before others: in a fork bomb of thousands, a tick took six seconds without it."""
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):  # without CAP_SYS_NICE it takes its turn
         os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST_PRIORITY)
+    try:
+        yield
+    finally:
+        os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def _lift_descriptor_limit() -> int:

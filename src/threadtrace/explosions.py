@@ -131,7 +131,8 @@ class Explosions:
         account = self._accounts.account_of_cgroup(record.cgroup_id)
         if account is None or now_ns - record.timestamp_ns > _STALE_NS:
             return
-        followed = self._follow(account, record.window_ns / NANOSECONDS, account.tasks, Totals())
+        born = self._accounts.born(account, self._accounts.last_counts)
+        followed = self._follow(account, record.window_ns / NANOSECONDS, account.tasks, born)
         if followed is None or followed.track.is_called:
             return
         followed.creator = record.tgid
@@ -210,30 +211,40 @@ class Explosions:
         for account in self._presence.changed:
             self._mark_lowest(account, time_s, interval_seconds)
             if account.tasks - account.mark >= NOTABLE_TASKS:
-                self._follow(account, account.mark_s, account.mark)
+                self._follow(account, account.mark_s, account.mark, account.mark_born)
         self._is_baseline = False
         for account in self._accounts.active:
             threads, processes, exited, _ = account.interval
             if errno.EAGAIN in account.interval_refused:
-                self._follow(account, account.mark_s or time_s, account.mark)
+                since_s = account.mark_s or time_s
+                self._follow(account, since_s, account.mark, account.mark_born)
             elif exited > NOTABLE_TASKS and interval_seconds > 0:
                 created = (threads + processes) / interval_seconds
                 thresholds = self._thresholds_of(account.workload)
                 if thresholds and is_storm(created, exited / interval_seconds, thresholds):
-                    self._follow(account, time_s, account.tasks)
+                    since_s = time_s - interval_seconds
+                    self._follow(account, since_s, account.tasks, self._born_before(account))
 
     def _mark_lowest(self, account: Account, time_s: float, interval_seconds: float) -> None:
         if account.tasks <= account.mark or self._is_baseline:
             account.mark, account.mark_s = account.tasks, time_s
+            account.mark_born = self._accounts.born(account, self._accounts.last_counts)
         elif not account.mark_s:  # new since the tick before: it had none then
             account.mark_s = time_s - interval_seconds
+            account.mark_born = self._born_before(account)
         elif time_s - account.mark_s > _MARK_SECONDS:
             before = account.tasks if account.tasks_before is None else account.tasks_before
             account.mark = min(before, account.tasks)
             account.mark_s = time_s - interval_seconds
+            account.mark_born = self._born_before(account)
+
+    def _born_before(self, account: Account) -> Totals:
+        """Births and exits until the tick before this one."""
+        born = self._accounts.born(account, self._accounts.last_counts)
+        return Totals(*(a - b for a, b in zip(born[:3], account.interval)))
 
     def _follow(
-        self, account: Account, since_s: float, tasks: int, counted: Totals | None = None
+        self, account: Account, since_s: float, tasks: int, born: Totals
     ) -> Followed | None:
         """Start a track; None where there is to be none.
 
@@ -241,8 +252,7 @@ class Explosions:
             account: to follow.
             since_s: when it held so few.
             tasks: the lowest number known.
-            counted: what of its births until the last tick belongs to this growth; None: those of
-                the interval that the tick ended.
+            born: its births and exits until then.
         """
         followed = self._followed.get(account)
         if followed is not None or account.workload is KERNEL:
@@ -251,12 +261,9 @@ class Explosions:
         if thresholds is None or not self._make_room(account.tasks - tasks):
             return None
         now_s = self._clock.seconds()
-        counts = self._accounts.born(account, self._accounts.last_counts)
+        counted = self._accounts.born(account, self._accounts.last_counts)
         track = Track(min(since_s, now_s), max(0, tasks), thresholds)
-        of_growth = account.interval if counted is None else counted
-        before = Totals(*(a - b for a, b in zip(counts[:3], of_growth)))
-        followed = Followed(track, before, counts, now_s)
-        self._followed[account] = followed
+        followed = self._followed[account] = Followed(track, born, counted, now_s)
         return followed
 
     def _renew_thresholds(self, account: Account, followed: Followed) -> bool:

@@ -40,12 +40,13 @@ def stream(
     described in docs/events.md, and by a JSON Schema. The end, by a signal or by --duration, is a
     tick too: nothing counted is left out.
     """
-    from threadtrace.agent import StopSignal, run, start_agent
+    from threadtrace.agent import run, start_agent
     from threadtrace.errors import OutputError
     from threadtrace.output.events import EventWriter
     from threadtrace.output.recording import recorded
     from threadtrace.output.sink import LineSink
     from threadtrace.output.stream import EventStream
+    from threadtrace.stopping import StopSignal
 
     if not output:
         raise click.BadParameter("must be - or the name of a file", param_hint="--output")

@@ -24,10 +24,11 @@ def top(counting: Counting, once: bool, as_json: bool) -> int:
     Refreshes until Ctrl-C. Where standard output is no terminal, prints one table after the
     other, as wide as COLUMNS says.
     """
-    from threadtrace.agent import StopSignal, run, start_agent
+    from threadtrace.agent import run, start_agent
     from threadtrace.errors import OutputError
     from threadtrace.output.recording import recorded
     from threadtrace.output.views import Limitations
+    from threadtrace.stopping import StopSignal
 
     stop = StopSignal()
     options = counting.agent_options(is_answering=not once)

@@ -18,9 +18,10 @@ from threadtrace.cli.options import (
 )
 
 if TYPE_CHECKING:
-    from threadtrace.agent import AgentOptions, StopSignal
+    from threadtrace.agent import AgentOptions
     from threadtrace.pipeline import Pipeline
     from threadtrace.probe.plan import RefusalHook
+    from threadtrace.stopping import StopSignal
 
 _UNKNOWN = "unknown"
 _EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, _UNKNOWN: 3}
@@ -60,8 +61,9 @@ def why(
     Exit code 0 healthy, 1 under pressure, 2 forks are refused, 3 could not tell. Others as in
     `threadtrace --help`.
     """
-    from threadtrace.agent import AgentOptions, StopSignal
+    from threadtrace.agent import AgentOptions
     from threadtrace.errors import OutputError
+    from threadtrace.stopping import StopSignal
 
     if sys.stdout is None:
         raise OutputError("standard output is closed: redirect it to a file")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from threadtrace.agent import Agent, AgentOptions, StopSignal, run, start_agent
+from threadtrace.agent import Agent, AgentOptions, run, start_agent
 from threadtrace.demo import cgroups, containers
 from threadtrace.demo.director import Director
 from threadtrace.demo.incidents import MAX_TASKS, Incident, incident_a, incident_b
@@ -27,6 +27,7 @@ from threadtrace.output.sink import LineSink
 from threadtrace.output.stream import EventStream
 from threadtrace.output.views import Limitations, is_terminal
 from threadtrace.output.why import agents_answer, as_text
+from threadtrace.stopping import StopSignal
 
 _INTERVAL_SECONDS = 1.0
 # Longer than any director's patience.

@@ -85,6 +85,8 @@ class Account:
     mark: int = 0
     """The lowest number of tasks since ``mark_s``, from which a growth is measured."""
     mark_s: float = 0.0
+    mark_born: Totals = _NOTHING
+    """Births and exits until then."""
     state: State | None = None
     """As a detector tells; None is quiet."""
     forecast: Forecast | None = None
