@@ -13,6 +13,9 @@ _UPDATE_SECONDS = 1.0
 _UPDATE_AT_LEAST_SECONDS = 10.0
 _UPDATE_RATIO = 0.1
 
+# How often one is looked at in which nothing happens.
+_IDLE_SECONDS = 5.0
+
 # Rates of less time would be noise.
 _LEAST_RATE_SECONDS = 0.1
 
@@ -39,6 +42,11 @@ class Followed:
     told_state: State | None = None
     has_news: bool = False
     """Whether somebody was refused since it was told."""
+
+    def is_due(self, tasks: int, time_s: float) -> bool:
+        """Whether it is to be looked at though nothing was born or gone in it."""
+        last = self.track.trend.last
+        return self.track.is_called or tasks != last.value or time_s - last.time_s >= _IDLE_SECONDS
 
     def take_rates(self, counts: Totals, time_s: float) -> None:
         """Since the last call."""

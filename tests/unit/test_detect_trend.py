@@ -25,11 +25,11 @@ def test_a_third_of_the_samples_may_be_far_off() -> None:
 
 def test_base_and_length_after_an_hour() -> None:
     trend = Trend(0.0, 50)
-    for second in range(1, 3_600):
-        trend.add(second, 40 if second == 3_300 else 50 + second // 10)
-    assert trend.lowest() == (3_300.0, 40), "thinning out keeps the lowest"
+    for second in range(1, 5_400):
+        trend.add(second, 40 if second == 4_800 else 50 + second // 10)
+    assert trend.lowest() == (4_800.0, 40), "thinning out keeps the lowest"
     assert len(trend._points) <= 96
-    assert trend._points[0].time_s >= 2_990, "what is older than ten minutes is forgotten"
+    assert trend._points[0].time_s >= 1_790, "what is older than an hour is forgotten"
 
 
 def test_the_last_of_several_lowest_counts() -> None:

@@ -11,6 +11,12 @@ from threadtrace.model.explosion import Evidence, Forecast
 _BURST_GOES_ON = 0.5
 _LEAK_GOES_ON = 0.25
 
+# Growth of which more came in its first half is a start, or a pool that fills up ever slower.
+_STEADY_RATIO = 0.7
+
+# What has grown for longer than this needs more: its square root more, as services differ by day.
+_LONG_SECONDS = 600.0
+
 # How much more a slow growth has to gain, see Thresholds.leak_tasks_per_second.
 _SLOWNESS_POWER = 0.6
 
@@ -32,6 +38,8 @@ class Growth(NamedTuple):
     seconds: float
     recent_per_second: float
     """Over the last quarter of that time."""
+    first_half_ratio: float
+    """How much of the gained came in the first half of that time."""
 
     @property
     def per_second(self) -> float:
@@ -106,9 +114,18 @@ def _needed_by_burst(growth: Growth, activity: Activity, thresholds: Thresholds)
 def _needed_by_leak(growth: Growth, thresholds: Thresholds) -> _Needed:
     if growth.seconds < thresholds.leak_seconds or not _goes_on(growth, _LEAK_GOES_ON):
         return None
+    if growth.seconds >= thresholds.steady_seconds and _is_steady(growth):
+        needed = thresholds.leak_tasks * max(1.0, growth.seconds / _LONG_SECONDS) ** 0.5
+        if growth.gained >= needed:
+            return "leak", needed
     slowness = max(1.0, thresholds.leak_tasks_per_second / max(growth.per_second, 1e-9))
     needed = thresholds.leak_tasks * slowness**_SLOWNESS_POWER
     return ("leak", needed) if growth.gained >= needed else None
+
+
+def _is_steady(growth: Growth) -> bool:
+    """Whether it grows as it has all the time."""
+    return growth.first_half_ratio <= _STEADY_RATIO and _goes_on(growth, _BURST_GOES_ON)
 
 
 def _needed_by_storm(activity: Activity, thresholds: Thresholds) -> _Needed:

@@ -30,6 +30,9 @@ class Thresholds:
     leak_tasks_per_second: float = _within(5.0, 0.01, 1e6)
     """Growth slower than this has to gain more than ``leak_tasks``: by its share of this rate, to
     the power of 0.6, since pools that grow with their load are slow too."""
+    steady_seconds: float = _within(180.0, 1.0, 86_400.0)
+    """Growth that has been steady for so long needs ``leak_tasks`` however slow it is (more after
+    ten minutes: by the square root of the time): pools have their size by then."""
     limit_seconds: float = _within(60.0, 1.0, 86_400.0)
     """A limit this near in time, of which much is used and a quarter was gained, is called too."""
     limit_used_ratio: float = _within(0.5, 0.0, 1.0)

@@ -107,12 +107,14 @@ class Track:
     def growth(self) -> Growth:
         """Since it began."""
         base, last = self.base(), self.trend.last
-        seconds = last.time_s - base.time_s
+        gained, seconds = last.value - base.value, last.time_s - base.time_s
         span = max(seconds / _RECENT_SHARE, _LEAST_RECENT_SECONDS)
         before = self.trend.before(last.time_s - span)
         since = last.time_s - before.time_s
         recent = (last.value - before.value) / since if since > 0 else 0.0
-        return Growth(last.value - base.value, seconds, recent)
+        middle = self.trend.before(base.time_s + seconds / 2)
+        first_half = (middle.value - base.value) / gained if gained > 0 else 0.0
+        return Growth(gained, seconds, recent, first_half)
 
     def forget_gap(self, time_s: float, tasks: int) -> None:
         """Nobody looked for a while: what was gained meanwhile may have come in a moment."""

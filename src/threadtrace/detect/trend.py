@@ -6,10 +6,10 @@ import math
 from statistics import median
 from typing import NamedTuple
 
-# Per trend. The resolution fades with age: of samples each hundredth of a second, 96 cover ten
-# minutes to a ninth of their age.
+# Per trend. The resolution fades with age: of samples each hundredth of a second, 96 cover an hour
+# to a seventh of their age.
 _MAX_POINTS = 96
-_MAX_AGE_SECONDS = 600.0
+_MAX_AGE_SECONDS = 3_600.0
 
 # Of so many points, evenly picked, the slope is taken: 66 pairs, some ten microseconds.
 _SLOPE_POINTS = 12
@@ -24,7 +24,7 @@ class Point(NamedTuple):
 
 
 class Trend:
-    """What grows: up to 96 points, of the last ten minutes."""
+    """What grows: up to 96 points, of the last hour."""
 
     __slots__ = ("_points",)
 
