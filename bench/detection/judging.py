@@ -63,6 +63,10 @@ class Summary:
     median_delay: float | None
 
     @property
+    def median_ratio(self) -> float | None:
+        return self.median_lead / self.median_poll_lead if self.median_poll_lead else None
+
+    @property
     def lead_ratio(self) -> float | None:
         return self.lead_sum / self.poll_lead_sum if self.poll_lead_sum else None
 

@@ -23,7 +23,9 @@ that has a `pids.max`, asked every 10 seconds, with an alarm at 80 %; its lead i
 ten seconds at which the poll may begin, 0 where it had not fired. *Saw*: the largest share of a
 limit that it met. The half *fit* was used to choose the detector's thresholds, the half *report*
 was not. Those named `namespace` are refused by the pid_max of a PID namespace of their own, which
-no cgroup shows. The storm holds few tasks at a time, and is never refused: it takes the processors.
+no cgroup shows. A poll can at best see a steady leak into a limit of its own 80 % through, a fifth
+of the time before the refusal: five times that is all of the time, so for the slowest leaks, of
+which a poll sees the whole last fifth, no detector can have it. The storm holds few tasks at a time, and is never refused: it takes the processors.
 """
 
 
@@ -68,7 +70,6 @@ def _summaries(outcomes: Sequence[Outcome]) -> str:
 
 
 def _summary(found: Summary) -> dict[str, str]:
-    ratio = found.lead_ratio
     return {
         "malign called": f"{found.called} of {found.malign}",
         "false alarms": f"{found.false_alarms} of {found.benign}",
@@ -79,8 +80,13 @@ def _summary(found: Summary) -> dict[str, str]:
         "poll: false alarms": f"{found.poll_false_alarms} of {found.benign}",
         "poll: median lead": _seconds(found.median_poll_lead),
         "poll: sum of leads": _seconds(found.poll_lead_sum),
-        "sum of leads, compared": "-" if ratio is None else f"{ratio:.1f} times the poll's",
+        "median lead, compared": _times(found.median_ratio),
+        "sum of leads, compared": _times(found.lead_ratio),
     }
+
+
+def _times(ratio: float | None) -> str:
+    return "-" if ratio is None else f"{ratio:.1f} times the poll's"
 
 
 def _malign(outcomes: Sequence[Outcome]) -> str:
