@@ -23,9 +23,9 @@ that has a `pids.max`, asked every 10 seconds, with an alarm at 80 %; its lead i
 ten seconds at which the poll may begin, 0 where it had not fired. *Saw*: the largest share of a
 limit that it met. The half *fit* was used to choose the detector's thresholds, the half *report*
 was not. Those named `namespace` are refused by the pid_max of a PID namespace of their own, which
-no cgroup shows. A poll can at best see a steady leak into a limit of its own 80 % through, a fifth
-of the time before the refusal: five times that is all of the time, so for the slowest leaks, of
-which a poll sees the whole last fifth, no detector can have it. The storm holds few tasks at a time, and is never refused: it takes the processors.
+no cgroup shows. Of a steady leak into a limit of its own a poll sees the last fifth, whole where
+the leak is slow; five times that is all of the time, which no detector can have. The storm holds
+few tasks at a time, and is never refused: it takes the processors.
 """
 
 
