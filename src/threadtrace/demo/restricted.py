@@ -69,11 +69,16 @@ def is_below(workload: Workload, above: str) -> bool:
 
 
 def diagnosis_below(diagnosis: Diagnosis, above: str, since_ns: int) -> Diagnosis:
-    """The same without limits that have refused others only, or not since then."""
+    """The same without limits that have refused others only, or not since then.
+
+    The nearest limit of all may be that of somebody else on the node: it is left out too.
+    """
     causes = tuple(
         cause
         for cause in diagnosis.causes
         if cause.last.time_ns >= since_ns
         and any(is_below(victim.workload, above) for victim in cause.victims)
     )
-    return diagnosis._replace(causes=causes, state=state_of(causes, diagnosis.nearest))
+    explosions = tuple(one for one in diagnosis.explosions if is_below(one.workload, above))
+    state = state_of(causes, diagnosis.nearest, explosions)
+    return diagnosis._replace(causes=causes, explosions=explosions, state=state, nearest=None)
