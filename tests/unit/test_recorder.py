@@ -34,6 +34,7 @@ from threadtrace.output.record_files import RecordDirectory
 from threadtrace.output.record_recovery import whole_bytes
 from threadtrace.output.record_window import MEMBER_BYTES, Window, compressed
 from threadtrace.output.recorder import RecorderOptions
+from threadtrace.probe.records import Limit
 
 SCHEMA = json.loads(files("threadtrace").joinpath("schema/events.schema.json").read_text())
 NAME = re.compile(r"threadtrace-20261124T\d{6}Z-[0-9a-f]{8}-(explosion|refused)(-\d+)?\.jsonl\.gz")
@@ -50,6 +51,13 @@ def test_nothing_is_written_while_nothing_happens(recording: Recording) -> None:
     recording.recorder.close()
     assert recording.names() == []
     assert recording.recorder.take_lost() == 0
+
+
+def test_a_ban_is_no_trigger(recording: Recording) -> None:
+    """Some programs ask again and again for what a security module forbids."""
+    banned = refusal()._replace(limit=Limit.OTHER, error=errno.EPERM)
+    recording.recorder.on_happenings(Happenings([], [banned], []))
+    assert recording.names() == []
 
 
 def test_a_refusal_writes_what_was_before_and_after(recording: Recording) -> None:

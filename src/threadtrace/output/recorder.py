@@ -12,11 +12,13 @@ from threadtrace.clock import Clock
 from threadtrace.errors import UsageError
 from threadtrace.log import warn
 from threadtrace.model.explosion import Explosion, Transition
+from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.record_files import RecordDirectory, RecordFile
 from threadtrace.output.record_window import Window, compressed
+from threadtrace.probe.records import Limit
 
 _MIB = 1024 * 1024
 
@@ -158,7 +160,7 @@ class Recorder:
             self._window.add(writer.fork_refused(refusal), now)
         for explosion in happened.explosions:
             self._window.add(writer.explosion(explosion), now)
-        reason = self._trigger.see(now, happened.explosions, bool(happened.refusals))
+        reason = self._trigger.see(now, happened.explosions, _by_a_limit(happened.refusals))
         self._begin(reason, now)
         # At once when it begins; then at most once a second, so that members do not get too small.
         if self._incident is not None and (reason or now - self._written >= 1.0):
@@ -184,7 +186,7 @@ class Recorder:
             window.add(writer.workload_ended(ended), now)
         for loss in snapshot.losses:
             window.add(writer.loss(time_ns, loss), now)
-        reason = self._trigger.see(now, snapshot.explosions, bool(snapshot.refusals))
+        reason = self._trigger.see(now, snapshot.explosions, _by_a_limit(snapshot.refusals))
         self._begin(reason, now)
         if self._incident is not None:
             self._record(now)
@@ -279,3 +281,8 @@ class Recorder:
                 f"cannot write a record to {self._directory.path}: {reason}; it is tried again, "
                 "and what does not get there is counted"
             )
+
+
+def _by_a_limit(refusals: Iterable[Refusal]) -> bool:
+    """Whether any is more than a mistake or a ban, of which some programs make one a second."""
+    return any(refusal.limit is not Limit.OTHER for refusal in refusals)
