@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import os
-import re
 import resource
-from importlib.resources import files
 from pathlib import Path
 
 import pytest
@@ -25,9 +22,6 @@ from threadtrace.output.record_files import RecordDirectory
 from threadtrace.output.record_recovery import whole_bytes
 from threadtrace.output.record_window import compressed
 from threadtrace.output.recorder import RecorderOptions
-
-SCHEMA = json.loads(files("threadtrace").joinpath("schema/events.schema.json").read_text())
-NAME = re.compile(r"threadtrace-20261124T\d{6}Z-[0-9a-f]{8}-(explosion|refused)(-\d+)?\.jsonl\.gz")
 
 
 def test_the_oldest_records_go_first(tmp_path: Path) -> None:

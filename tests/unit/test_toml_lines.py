@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_detect_config import error_of, write
+from test_detect_config import EXAMPLE, error_of, write
 
 from threadtrace.detect.config import ConfigError, load_config
 from threadtrace.detect.toml_lines import find_lines
@@ -19,30 +19,6 @@ if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
-
-DOCS = Path(__file__).parents[2] / "docs/detection.md"
-
-EXAMPLE = """\
-[defaults]
-leak_tasks = 300
-
-[namespace.shop]
-leak_tasks = 500
-leak_seconds = 30
-
-[workload."shop/checkout-*/web"]
-leak_tasks = 900
-
-[workload."shop/*"]
-leak_tasks = 700
-burst_tasks = 1000
-
-[workload."kubelet.service"]
-detect = false
-
-[workload."*-batch/*"]
-detect = false
-"""
 
 
 _KEYS = ["a", "b-1", '"c d"', "'e.f'", '"g\\"#h"', '"i=\\u005b"', "'[j]'", "1", '"]"']
