@@ -9,7 +9,20 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from bench import births, footprint, loops, machine, memory, peers, start, storm, ticks, verdicts
+from bench import (
+    births,
+    followed,
+    footprint,
+    loops,
+    machine,
+    memory,
+    peers,
+    records,
+    start,
+    storm,
+    ticks,
+    verdicts,
+)
 from bench.figures import Result
 from bench.report import as_text, write_document
 
@@ -59,6 +72,8 @@ def _benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Result]]:
         "loops": lambda: loops.measure(quick),
         "storm": lambda: storm.measure(quick),
         "ticks": lambda: ticks.measure(quick),
+        "followed": lambda: followed.measure(quick),
+        "records": lambda: records.measure(quick),
         "verdicts": lambda: verdicts.measure(quick),
         "footprint": lambda: footprint.measure(quick),
         "peers": lambda: peers.measure(quick),

@@ -63,6 +63,8 @@ class Forecasts:
         self._source = source
         self._clock = clock
         self._trends: dict[tuple[Limit, int], Trend] = {}
+        self._slopes: dict[tuple[tuple[Limit, int], float], float | None] = {}
+        self._slopes_s = 0.0
         self._node: Trend | None = None
         self._limits = NodeLimits(None, None, None)
 
@@ -121,15 +123,24 @@ class Forecasts:
         return Forecast(binding.limit, owner or "", binding.value, binding.usage, seconds, knob)
 
     def _seconds_left(self, binding: Binding, time_s: float, since_s: float) -> float | None:
-        key = binding.limit, binding.owner
-        trend = self._trends.get(key)
-        if trend is None:
-            trend = self._trends[key] = Trend(time_s, binding.usage)
-        trend.add(time_s, binding.usage)
-        slope = trend.slope(max(since_s, time_s - _SLOPE_SECONDS))
+        slope = self._slope(binding, time_s, max(since_s, time_s - _SLOPE_SECONDS))
         if slope is None or slope <= 0:
             return None
         return max(0, binding.value - binding.usage) / slope
+
+    def _slope(self, binding: Binding, time_s: float, since_s: float) -> float | None:
+        """Of the use of a limit; once a look, however many workloads the limit binds."""
+        if self._slopes_s != time_s:
+            self._slopes_s = time_s
+            self._slopes.clear()
+        key = binding.limit, binding.owner
+        if (key, since_s) not in self._slopes:
+            trend = self._trends.get(key)
+            if trend is None:
+                trend = self._trends[key] = Trend(time_s, binding.usage)
+            trend.add(time_s, binding.usage)
+            self._slopes[key, since_s] = trend.slope(since_s)
+        return self._slopes[key, since_s]
 
     def _of_cgroups(self, account: Account) -> Iterator[Binding]:
         cgroup = account.top

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 from threadtrace.detect.trend import Trend
@@ -46,3 +48,12 @@ def test_a_second_sample_of_one_moment_takes_the_place_of_the_first() -> None:
     assert trend.last == (1.0, 7)
     assert trend.before(0.5) == (0.0, 5)
     assert trend.before(-1.0) == (0.0, 5), "the first, where all are later"
+
+
+def test_the_lowest_is_always_the_last_of_the_lowest() -> None:
+    chance = random.Random(7)
+    trend = Trend(0.0, 50)
+    for second in range(1, 9_000):
+        trend.add(second * chance.choice([0.01, 0.5, 1.0, 1.0]) + second, chance.randrange(40, 60))
+        points = trend._points
+        assert trend.lowest() == min(reversed(points), key=lambda point: point.value)

@@ -26,22 +26,25 @@ class Point(NamedTuple):
 class Trend:
     """What grows: up to 96 points, of the last hour."""
 
-    __slots__ = ("_points",)
+    __slots__ = ("_lowest", "_points")
 
     def __init__(self, time_s: float, value: int) -> None:
         """Begin with one sample."""
         self._points = [Point(time_s, value)]
+        self._lowest = self._points[0]
 
     def add(self, time_s: float, value: int) -> None:
         """A sample that is later than all before; another of the same time takes its place."""
         points = self._points
         if points[-1].time_s >= time_s:
-            points.pop()
+            self._forget(len(points) - 1)
         points.append(Point(time_s, value))
+        if len(points) == 1 or value <= self._lowest.value:
+            self._lowest = points[-1]
         if len(points) > _MAX_POINTS:
             self._thin_out()
         while len(points) > 1 and points[0].time_s < time_s - _MAX_AGE_SECONDS:
-            del points[0]
+            self._forget(0)
 
     @property
     def last(self) -> Point:
@@ -50,7 +53,7 @@ class Trend:
 
     def lowest(self) -> Point:
         """The last of the lowest: since then the number has been higher."""
-        return min(reversed(self._points), key=lambda point: point.value)
+        return self._lowest
 
     def last_at_most(self, value: int) -> Point:
         """The last sample that is not above that, else the lowest."""
@@ -97,7 +100,12 @@ class Trend:
             else math.inf
             for before, point, after in zip(points, points[1:-1], points[2:])
         ]
-        del points[gaps.index(min(gaps)) + 1]
+        self._forget(gaps.index(min(gaps)) + 1)
+
+    def _forget(self, index: int) -> None:
+        forgotten = self._points.pop(index)
+        if forgotten is self._lowest and self._points:
+            self._lowest = min(reversed(self._points), key=lambda point: point.value)
 
 
 def _evenly(points: list[Point], count: int) -> list[Point]:

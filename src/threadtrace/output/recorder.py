@@ -135,7 +135,8 @@ class Recorder:
         self._directory = directory
         self._options = options
         self._clock = clock
-        self._window = Window(options.window_seconds, options.max_window_bytes)
+        self.window = Window(options.window_seconds, options.max_window_bytes)
+        """What is kept in memory."""
         self._trigger = Trigger(options)
         self._incident: _Incident | None = None
         self._head = b""
@@ -155,11 +156,11 @@ class Recorder:
         """Workloads appeared, clones were refused, an explosion was called."""
         now, writer = self._clock.seconds(), self._writer
         for entry in happened.started:
-            self._window.add(writer.workload_started(entry), now)
+            self.window.add(writer.workload_started(entry), now)
         for refusal in happened.refusals:
-            self._window.add(writer.fork_refused(refusal), now)
+            self.window.add(writer.fork_refused(refusal), now)
         for explosion in happened.explosions:
-            self._window.add(writer.explosion(explosion), now)
+            self.window.add(writer.explosion(explosion), now)
         reason = self._trigger.see(now, happened.explosions, _by_a_limit(happened.refusals))
         self._begin(reason, now)
         # At once when it begins; then at most once a second, so that members do not get too small.
@@ -168,7 +169,7 @@ class Recorder:
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
-        now, writer, window = self._clock.seconds(), self._writer, self._window
+        now, writer, window = self._clock.seconds(), self._writer, self.window
         time_ns, seconds = snapshot.time_ns, snapshot.node.interval_seconds
         is_key_frame = now >= self._key_frame_due
         if is_key_frame:
@@ -212,7 +213,7 @@ class Recorder:
         incident = self._incident
         assert incident is not None
         self._written = now
-        self._window.seal(now)
+        self.window.seal(now)
         try:
             self._open(incident)
             self._append(incident)
@@ -233,20 +234,20 @@ class Recorder:
         if incident.file is None:
             file = self._directory.create(incident.time_ns, self._run, incident.reason)
             incident.file = file
-            incident.next_line = self._window.first_line
-            incident.untold = self._window.cut_lines()
+            incident.next_line = self.window.first_line
+            incident.untold = self.window.cut_lines()
         if incident.file.size == 0:
             incident.file.append(self._head)
 
     def _append(self, incident: _Incident) -> None:
         assert incident.file is not None
-        lost = self._window.first_line - incident.next_line
+        lost = self.window.first_line - incident.next_line
         if lost > 0:
             # They left the window before there was room for them.
             self._lost += lost
             incident.untold += lost
-            incident.next_line = self._window.first_line
-        for member in self._window.since(incident.next_line):
+            incident.next_line = self.window.first_line
+        for member in self.window.since(incident.next_line):
             if incident.file.size + len(member.data) > self._options.max_file_bytes:
                 incident.is_full = True
                 return
@@ -258,15 +259,15 @@ class Recorder:
         if incident.untold and not incident.is_full:
             loss = Loss("recorder", incident.untold)
             incident.untold = 0
-            self._window.add(self._writer.loss(self._clock.realtime_ns(), loss), now)
-            self._window.seal(now)
+            self.window.add(self._writer.loss(self._clock.realtime_ns(), loss), now)
+            self.window.seal(now)
             self._append(incident)
 
     def _finish(self, incident: _Incident) -> None:
         self._incident = None
         if not incident.is_full:
-            begin = self._window.first_line if incident.file is None else incident.next_line
-            self._lost += self._window.end_line - begin
+            begin = self.window.first_line if incident.file is None else incident.next_line
+            self._lost += self.window.end_line - begin
         if incident.file is not None:
             try:
                 incident.file.complete()

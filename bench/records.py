@@ -1,19 +1,19 @@
-"""What the flight recorder costs: ``python -m bench.record_cost [DIRECTORY]``.
+"""What the flight recorder costs.
 
 Workloads of pods, each active in every tick, with counts that differ from tick to tick and three
 processes each. Processor time of a tick within ``Recorder.on_snapshot``: rendering and compressing;
-beside it, rendering alone. Then a trigger: how long writing the whole window takes, and its end
-with fsync.
+beside it, rendering alone. Then a trigger: how long it takes until the whole window is on the disk
+of temporary files.
 """
 
 from __future__ import annotations
 
 import random
-import sys
 import tempfile
 import time
-from pathlib import Path
+from collections.abc import Iterator, Sequence
 
+from bench.figures import Result, Row, Spread
 from threadtrace.clock import NANOSECONDS, Clock
 from threadtrace.identity.runtimes import ContainerNames
 from threadtrace.identity.workloads import Workload, WorkloadKind
@@ -32,13 +32,8 @@ from threadtrace.output.recorder import Recorder, RecorderOptions
 from threadtrace.probe.records import Evidence, Limit, Refused
 
 _TICKS = 20
+_WINDOW_SECONDS = 600
 _NAMES = ("java", "dotnet", "python3", "node", "nginx", "envoy", "postgres", "redis-server")
-
-
-class _Hand:
-    """A monotonic clock that goes a second a tick."""
-
-    seconds = 1_000.0
 
 
 def _workload(chance: random.Random, number: int) -> Workload:
@@ -110,63 +105,76 @@ def _render_seconds(snapshot: Snapshot, writer: EventWriter) -> float:
     return time.process_time() - began
 
 
-def _row(count: int, directory: str) -> str:
+class _Recording:
+    """A recorder in a directory, and the clock that it goes by."""
+
+    def __init__(self, directory: str) -> None:
+        options = RecorderOptions()
+        self._now_s = 1_000.0
+        self._recorder = Recorder(
+            EventWriter({}),
+            RecordDirectory(directory, options.max_total_bytes),
+            options,
+            Clock(lambda: int(self._now_s * NANOSECONDS)),
+        )
+        self._recorder.on_start(0, {})
+
+    def tick(self, snapshot: Snapshot) -> float:
+        """Processor seconds that it took."""
+        self._now_s += 1.0
+        began = time.process_time()
+        self._recorder.on_snapshot(snapshot)
+        return time.process_time() - began
+
+    def fill(self, snapshots: Sequence[Snapshot], done: int) -> int:
+        """Until it holds ten minutes, or its bytes; how many seconds that are."""
+        for second in range(done + 1, _WINDOW_SECONDS + 1):
+            self.tick(snapshots[second % len(snapshots)])
+            if self._recorder.window.cut_lines():
+                return second
+        return _WINDOW_SECONDS
+
+    @property
+    def kept_bytes(self) -> int:
+        return self._recorder.window.bytes_kept
+
+    def write(self, about: Workload) -> float:
+        """Seconds until what it holds is on the disk."""
+        began = time.perf_counter()
+        self._recorder.on_happenings(Happenings([], [_refusal(about)], []))
+        self._recorder.close()
+        return time.perf_counter() - began
+
+
+def measure(quick: bool) -> Result:
+    """For several numbers of active workloads."""
+    counts = (50,) if quick else (50, 500, 5_000)
+    return Result("records", __doc__ or "", tuple(row for n in counts for row in _rows(n)))
+
+
+def _rows(count: int) -> Iterator[Row]:
     chance = random.Random(count)
     abouts = [_workload(chance, number) for number in range(count)]
-    hand = _Hand()
-    options = RecorderOptions()
-    recorder = Recorder(
-        EventWriter({}),
-        RecordDirectory(directory, options.max_total_bytes),
-        options,
-        Clock(lambda: int(hand.seconds * NANOSECONDS)),
-    )
-    recorder.on_start(0, {})
     writer = EventWriter({})
-    ticks, renders = [], []
-    # Until the window holds what it may: ten minutes, or its bytes. Not all of it is timed.
-    for tick in range(_TICKS):
-        snapshot = _snapshot(chance, abouts, tick)
-        hand.seconds += 1.0
-        began = time.process_time()
-        recorder.on_snapshot(snapshot)
-        ticks.append(time.process_time() - began)
-        renders.append(_render_seconds(snapshot, writer))
-    kept = recorder._window.bytes_kept
-    per_tick = kept / _TICKS
-    snapshot_again = [_snapshot(chance, abouts, tick) for tick in range(4)]
-    for tick in range(600 - _TICKS):
-        hand.seconds += 1.0
-        recorder.on_snapshot(snapshot_again[tick % 4])
-        if recorder._window.cut_lines():
-            break
-    window_seconds = tick + 1 + _TICKS
-    kept = recorder._window.bytes_kept
-    began = time.perf_counter()
-    recorder.on_happenings(Happenings([], [_refusal(abouts[0])], []))
-    dump = time.perf_counter() - began
-    began = time.perf_counter()
-    recorder.close()
-    end = time.perf_counter() - began
-    middle = _TICKS // 2
-    return (
-        f"{count:>6,} {sorted(ticks)[middle] * 1e3:>9.1f} {sorted(renders)[middle] * 1e3:>9.1f} "
-        f"{per_tick:>10,.0f} {kept / 2**20:>8.1f} {window_seconds:>8} {dump * 1e3:>8.1f} "
-        f"{end * 1e3:>8.1f}"
+    with tempfile.TemporaryDirectory() as directory:
+        recording = _Recording(directory)
+        ticks, renders = [], []
+        for tick in range(_TICKS):
+            snapshot = _snapshot(chance, abouts, tick)
+            ticks.append(recording.tick(snapshot))
+            renders.append(_render_seconds(snapshot, writer))
+        a_tick = recording.kept_bytes / _TICKS
+        again = [_snapshot(chance, abouts, tick) for tick in range(4)]
+        seconds = recording.fill(again, _TICKS)
+        kept = recording.kept_bytes
+        written = recording.write(abouts[0])
+    what = f"{count:,} workloads active in every tick"
+    rendering = Spread.of(renders).text("ms", factor=1e3)
+    yield Row(
+        f"a tick of the flight recorder, {what}",
+        Spread.of(ticks).text("ms", factor=1e3),
+        peer=f"rendering alone {rendering}",
     )
-
-
-def main() -> None:
-    """Print one line for each number of active workloads."""
-    head = ("active", "tick ms", "render ms", "bytes/tick", "MiB", "window s", "dump ms", "end ms")
-    widths = (6, 9, 9, 10, 8, 8, 8, 8)
-    print(" ".join(f"{word:>{width}}" for word, width in zip(head, widths)))
-    above = sys.argv[1] if len(sys.argv) > 1 else None
-    for count in (50, 500, 5_000, 10_000):
-        with tempfile.TemporaryDirectory(dir=above) as directory:
-            print(_row(count, directory), flush=True)
-            assert len(list(Path(directory).iterdir())) == 1
-
-
-if __name__ == "__main__":
-    main()
+    yield Row("  kept of a tick, compressed", f"{a_tick / 1e3:,.0f} kB")
+    yield Row("  of the last ten minutes kept", f"{seconds:,} s in {kept / 2**20:.1f} MiB")
+    yield Row("  written to the disk", f"{written * 1e3:.0f} ms")
