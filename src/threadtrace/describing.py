@@ -95,10 +95,10 @@ class Describer:
 
         Args:
             account: the workload.
-            creator: a process that was seen to create much at once; None where none was.
+            creator: a process that was seen to create much at once, since the last tick.
             top: its largest processes.
         """
-        pid = self._attribution.busiest(account) or creator
+        pid = creator or self._attribution.busiest(account)
         if pid is None or (top and top[0].threads > 1 and not _is_among(pid, top)):
             pid = top[0].pid if top else None
         if pid is None:

@@ -198,6 +198,7 @@ class Explosions:
             followed.was_refused |= refused > 0
             followed.has_news |= self._accounts.counted().refused > 0
             followed.take_rates(counts, time_s)
+            followed.creator = None  # the tick has counted by process
             told += self._observe(account, followed, counts, time_s)
             if account not in self._followed:
                 continue
