@@ -26,7 +26,7 @@ _BURST_PROCESS_RATIO = 0.1
 # A limit counts as near where so much of it was gained lately.
 _GAINED_RATIO = 0.25
 _LIMIT_SECONDS = 1.0
-_REACHED_RATIO = 0.9
+_REACHED_RATIO = 0.8
 
 _STORM_EXITS_RATIO = 0.5
 

@@ -17,7 +17,7 @@ _LEAST_RECENT_SECONDS = 0.05
 _EXHAUSTED_RATIO = 0.995
 
 # Where it refuses, the rest is ids of a PID namespace that are not given out again.
-_REFUSED_RATIO = 0.9
+_REFUSED_RATIO = 0.8
 
 # Of what an explosion gained, so much given back ends it, if it has not grown for a moment: a
 # service that restarts and leaks again is one episode.
