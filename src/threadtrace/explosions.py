@@ -198,6 +198,7 @@ class Explosions:
             followed.was_refused |= refused > 0
             followed.has_news |= self._accounts.counted().refused > 0
             followed.take_rates(counts, time_s)
+            followed.track.stand_still_until(time_s - interval_seconds)
             followed.creator = None  # the tick has counted by process
             told += self._observe(account, followed, counts, time_s)
             if account not in self._followed:
@@ -231,7 +232,7 @@ class Explosions:
         if account.tasks <= account.mark or self._is_baseline:
             account.mark, account.mark_s = account.tasks, time_s
             account.mark_born = self._accounts.born(account, self._accounts.last_counts)
-        elif not account.mark_s:  # new since the tick before: it had none then
+        elif not account.mark_s or _was_at_mark(account):  # what is new had none
             account.mark_s = time_s - interval_seconds
             account.mark_born = self._born_before(account)
         elif time_s - account.mark_s > _MARK_SECONDS:
@@ -368,3 +369,8 @@ class Explosions:
             self._forecasts.bindings(account),
             self._tree.root.tasks,
         )
+
+
+def _was_at_mark(account: Account) -> bool:
+    """Whether it held as few as ever until the tick before: an hour, maybe, without a change."""
+    return account.tasks_before is not None and account.tasks_before <= account.mark

@@ -19,6 +19,9 @@ from threadtrace.probe.source import CounterSource
 # The slope is that of so many seconds: longer, and a change of pace would show late.
 _SLOPE_SECONDS = 30.0
 
+# Who has not grown for so long, and longer where growth is slow, does not grow.
+_LEAST_SILENT_SECONDS = 3.0
+
 # Growth of the node's tasks below this within that time is its usual coming and going.
 _NOTABLE_TASKS = 16
 
@@ -83,7 +86,7 @@ class Forecasts:
             self._node = Trend(time_s, limits.tasks_count)
         self._node.add(time_s, limits.tasks_count)
         since_s = time_s - _SLOPE_SECONDS
-        slope = self._node.slope(since_s)
+        slope = _present_slope(self._node, since_s)
         gained = limits.tasks_count - self._node.before(since_s).value
         if slope is None or slope <= 0 or gained < _NOTABLE_TASKS:
             return None
@@ -139,7 +142,7 @@ class Forecasts:
             if trend is None:
                 trend = self._trends[key] = Trend(time_s, binding.usage)
             trend.add(time_s, binding.usage)
-            self._slopes[key, since_s] = trend.slope(since_s)
+            self._slopes[key, since_s] = _present_slope(trend, since_s)
         return self._slopes[key, since_s]
 
     def _of_cgroups(self, account: Account) -> Iterator[Binding]:
@@ -179,6 +182,16 @@ class Forecasts:
         oldest = time_s - _FORGET_SECONDS
         for key in [key for key, trend in self._trends.items() if trend.last.time_s < oldest]:
             del self._trends[key]
+
+
+def _present_slope(trend: Trend, since_s: float) -> float | None:
+    """None where it has stopped: two more would have come at that slope, and none did."""
+    slope = trend.slope(since_s)
+    if slope is None or slope <= 0:
+        return None
+    last = trend.last
+    silent_seconds = min(max(2 / slope, _LEAST_SILENT_SECONDS), _SLOPE_SECONDS)
+    return slope if last.value > trend.before(last.time_s - silent_seconds).value else None
 
 
 def _usable_pids(namespace: HiddenLimit) -> int:

@@ -44,6 +44,7 @@ def test_a_refusal_is_recorded_and_reported(
 ) -> None:
     with Stream("--record-dir", str(tmp_path)) as stream:
         count = refused(stream, cgroup, actor)
+        stream.wait_for_ticks(30)  # seconds enough for a plot
         stream.finish()
     (record,) = records(tmp_path)
     assert record.stat().st_mode & 0o777 == 0o600

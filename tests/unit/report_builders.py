@@ -37,7 +37,7 @@ def ns(seconds: float) -> int:
 class Stream:
     """Events of one run of an agent, numbered as they are made."""
 
-    def __init__(self, agent: str = AGENT, node: str = "node-1", version: str = "1.1") -> None:
+    def __init__(self, agent: str = AGENT, node: str = "node-1", version: str = "1.0") -> None:
         self.events: list[Event] = []
         self._agent = agent
         self._node = node

@@ -58,7 +58,7 @@ def event_of(**changes: Any) -> dict[str, Any]:
 def test_started() -> None:
     event = event_of()
     assert event["event"]["name"] == "threadtrace.explosion.started"
-    assert event["severity_text"] == "ERROR", "less than ten minutes are left"
+    assert event["severity_text"] == "WARN", "minutes are left, and most of the limit"
     details = event["threadtrace"]
     assert details["explosion_id"] == event["agent"]["id"][:8] + "-3"
     assert details["evidence"] == {
@@ -80,7 +80,7 @@ def test_started() -> None:
         "executable": {"name": "java"},
         "command_line": "java -jar web.jar",
     }
-    for words in ("shop/checkout-7d9f/web explodes by 5", "gained 130 tasks", "podPidsLimit"):
+    for words in ("shop/checkout-7d9f/web explodes by 5", "gained 130 tasks", "is used up in"):
         assert words in event["message"]
 
 
@@ -90,6 +90,8 @@ def test_started() -> None:
         ({"forecast": None}, "WARN"),
         ({"forecast": LEAK.forecast and LEAK.forecast._replace(seconds=None)}, "WARN"),
         ({"forecast": LEAK.forecast and LEAK.forecast._replace(seconds=601)}, "WARN"),
+        ({"forecast": LEAK.forecast and LEAK.forecast._replace(usage=500)}, "ERROR"),
+        ({"forecast": LEAK.forecast and LEAK.forecast._replace(seconds=59)}, "ERROR"),
         ({"state": State.EXHAUSTED}, "ERROR"),
         (
             {"transition": Transition.ENDED, "state": State.QUIET, "ended": End.FELL_BACK},

@@ -95,6 +95,30 @@ def test_a_minute_without_looks_is_no_explosion(node: Node) -> None:
     assert len(called(snapshots)) == 1, "but what goes on is called"
 
 
+@pytest.mark.parametrize("was_followed", [False, True])
+def test_a_growth_after_a_rest_begins_with_it(node: Node, was_followed: bool) -> None:
+    leak = Leak(node)
+    if was_followed:
+        snapshots = [leak.grow(10) for _ in range(5)] + [leak.grow(-50)]
+    for _ in range(180):
+        leak.grow(0)
+    snapshots = [leak.grow(16) for _ in range(20)]
+    (explosion,) = called(snapshots)
+    assert explosion.evidence.growing_seconds == pytest.approx(15, abs=1)
+    assert explosion.evidence.growth_per_second == pytest.approx(16, rel=0.1)
+
+
+def test_a_pool_that_is_complete_has_no_time_left(node: Node) -> None:
+    leak = Leak(node, "1000")
+    leak.grow(0)
+    snapshots = [leak.grow(150) for _ in range(4)]
+    assert snapshots[-1].node.seconds_to_exhaustion is not None
+    snapshots = [leak.grow(0) for _ in range(5)]
+    assert snapshots[-1].node.seconds_to_exhaustion is None
+    entry = named(snapshots[-1], "a.service")
+    assert entry.forecast is None
+
+
 def test_an_episode_ends_with_its_workload(node: Node) -> None:
     leak = Leak(node)
     snapshots = [leak.grow(100) for _ in range(10)]

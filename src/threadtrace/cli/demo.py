@@ -38,7 +38,8 @@ def demo(incident: str, seconds: float, plain: bool, report: Path | None) -> int
 
     Harmless: at most 500 tasks, in a PID namespace with a pid_max of its own (Linux 6.14 and newer;
     before, in a cgroup with a pids.max). The workloads are runc containers where runc is installed.
-    All of it ends with this command, however that ends. Needs root.
+    All of it ends with this command; of one that is ended by kill -9, empty cgroups stay until the
+    next demo removes them. Needs root.
     """
     from threadtrace.demo.playing import DemoOptions, play
 

@@ -108,8 +108,8 @@ record_option = click.option(
     envvar="THREADTRACE_RECORD_DIR",
     show_envvar=True,
     help="Flight recorder: write what happened, from ten minutes before an explosion or the first "
-    "refusal on, into this directory (512 MiB at most, the oldest are removed), for `threadtrace "
-    "report`.",
+    "refusal on, into this directory, which must exist and should be local, for `threadtrace "
+    "report`. 512 MiB at most, and 5 % of the disk (at least 64 MiB) stay free: the oldest go.",
 )
 
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from threadtrace.demo.incidents import MAX_TASKS, Incident
 from threadtrace.demo.stage import Stage
 from threadtrace.errors import UnavailableError
+from threadtrace.model.explosion import Explosion
+from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Snapshot
 
 # One refusal may be chance; a kubelet gives up after three.
@@ -66,6 +68,8 @@ class Director:
         self._patience = seconds * _PATIENCE_RATIO + _PATIENCE_SECONDS
         self._tasks_at_end: int | None = None
         self._healed_ticks = 0
+        self._called_s: float | None = None
+        self._refused_s: float | None = None
 
     @property
     def is_over(self) -> bool:
@@ -95,7 +99,7 @@ class Director:
         healed = f"probes of {incident.victim} succeed again"
         return {
             Phase.STARTING: "workloads start",
-            Phase.GROWING: f"{incident.culprits} growing, probes of {incident.victim} succeed",
+            Phase.GROWING: self._growing,
             Phase.REFUSING: refused,
             Phase.ENDING: f"kill -9 of {incident.culprits}; the next probe will tell",
             Phase.HEALED: healed,
@@ -103,18 +107,34 @@ class Director:
         }[self.phase]
 
     @property
+    def _growing(self) -> str:
+        text = f"{self._incident.culprits} growing, probes of {self._incident.victim} succeed"
+        if self._called_s is None:
+            return text
+        return f"explosion called after {self._called_s - self._start:.0f} s; {text}"
+
+    @property
+    def _lead(self) -> str:
+        """How long before the first refusal it was called."""
+        if self._called_s is None or self._refused_s is None or self._called_s > self._refused_s:
+            return ""
+        return f"called {self._refused_s - self._called_s:.0f} s before the first refusal; "
+
+    @property
     def ending(self) -> str:
         """What ended it, in the past tense."""
         # RESERVED_PIDS in kernel/pid.c: why fewer tasks fit than pid_max says.
         once = " (PIDs below 300 are given out once only)" if self._stage.limit == "pid_max" else ""
         return (
-            f"{self._stage.refused_probes} probes of {self._incident.victim} were refused; after "
+            f"{self._lead}{self._stage.refused_probes} probes of {self._incident.victim} were "
+            f"refused; after "
             f"kill -9 of {self._incident.culprits} they succeeded again, and of "
             f"{self._tasks_at_end} tasks {self._stage.tasks} were left" + once
         )
 
     def on_happenings(self, happened: Happenings) -> None:
-        """It looks at the stage itself, once a tick."""
+        """Note when it was called, and when first refused; the stage is looked at once a tick."""
+        self._note(happened.explosions, happened.refusals)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """Move on.
@@ -122,7 +142,7 @@ class Director:
         Raises:
             UnavailableError: the stage failed, or it takes far too long.
         """
-        del snapshot
+        self._note(snapshot.explosions, snapshot.refusals)
         self._stage.take_in()
         self._advance()
         if not self.is_over and self._clock() - self._start > self._patience:
@@ -131,6 +151,12 @@ class Director:
                 f"{self._patience:.0f} s ({self.tasks} tasks, {self._stage.refused_probes} probes "
                 "refused): try with a longer --seconds"
             )
+
+    def _note(self, explosions: Sequence[Explosion], refusals: Sequence[Refusal]) -> None:
+        if self._called_s is None and explosions:
+            self._called_s = self._clock()
+        if self._refused_s is None and refusals:
+            self._refused_s = self._clock()
 
     def _advance(self) -> None:
         stage = self._stage

@@ -40,6 +40,8 @@ class Growth(NamedTuple):
     """Over the last quarter of that time."""
     first_half_ratio: float
     """How much of the gained came in the first half of that time."""
+    is_growing: bool
+    """Whether anything was gained since one of the last looks."""
 
     @property
     def per_second(self) -> float:
@@ -101,6 +103,8 @@ def _needed_by_limit(
 
 def _needed_by_burst(growth: Growth, activity: Activity, thresholds: Thresholds) -> _Needed:
     if growth.seconds < thresholds.burst_seconds or not _goes_on(growth, _BURST_GOES_ON):
+        return None
+    if not growth.is_growing:
         return None
     is_fast = growth.per_second >= thresholds.burst_tasks_per_second
     is_of_threads = activity.process_ratio <= _BURST_PROCESS_RATIO

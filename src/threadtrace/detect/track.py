@@ -12,6 +12,8 @@ from threadtrace.model.explosion import End, Evidence, Forecast, Shape, State, T
 # Whether growth goes on is looked at over the last quarter of it, and at least so long.
 _RECENT_SHARE = 4
 _LEAST_RECENT_SECONDS = 0.05
+# A pool that is complete by now does not grow from one look to the next.
+_NOW_SECONDS = 0.02
 
 # A limit is exhausted from this share on: the last ids are taken and given back by the hour.
 _EXHAUSTED_RATIO = 0.995
@@ -73,6 +75,7 @@ class Track:
         self.episode: Episode | None = None
         self.ended: End | None = None
         self.tasks_peak = tasks
+        self._has_looked = False
         self._usual, self._usual_s = 0, time_s
         self._height = tasks
         self._before_gap: Point | None = None
@@ -112,9 +115,16 @@ class Track:
         before = self.trend.before(last.time_s - span)
         since = last.time_s - before.time_s
         recent = (last.value - before.value) / since if since > 0 else 0.0
+        now = self.trend.before(last.time_s - _NOW_SECONDS)
         middle = self.trend.before(base.time_s + seconds / 2)
         first_half = (middle.value - base.value) / gained if gained > 0 else 0.0
-        return Growth(gained, seconds, recent, first_half)
+        return Growth(gained, seconds, recent, first_half, now.value < last.value)
+
+    def stand_still_until(self, time_s: float) -> None:
+        """Nothing has changed from the last look until then: that is a look, too."""
+        last = self.trend.last
+        if self._has_looked and last.time_s < time_s:
+            self.trend.add(time_s, last.value)
 
     def forget_gap(self, time_s: float, tasks: int) -> None:
         """Nobody looked for a while: what was gained meanwhile may have come in a moment."""
@@ -128,6 +138,7 @@ class Track:
     def observe(self, seen: Observation) -> Transition | None:
         """Take in a look; what changed by it, None if nothing did."""
         self.trend.add(seen.time_s, seen.tasks)
+        self._has_looked = True
         self._follow_storm(seen)
         self._follow_breath(seen)
         if seen.tasks > self.tasks_peak:
@@ -202,7 +213,7 @@ class Track:
         gained = self.tasks_peak - episode.tasks_at_start
         if calm_seconds >= _FELL_BACK_SECONDS and kept <= gained * _FELL_BACK_RATIO:
             self.end(End.FELL_BACK)
-        elif _is_exhausted(seen):
+        elif _is_exhausted(seen) and kept > gained * _FELL_BACK_RATIO:
             self.state = State.EXHAUSTED
         elif self.state is State.RECOVERING:
             if seen.tasks >= self._recovered_tasks + NOTABLE_TASKS:

@@ -26,7 +26,10 @@ from threadtrace.text import printable
 _MAX_COMMAND_LINE_BYTES = 1024
 _MAX_NAME_CHARACTERS = 256
 
-_URGENT_SECONDS = 600.0
+# A limit is urgent this long before it is used up: sooner where much of it is used already, since
+# most growth ends by itself.
+_URGENT_SECONDS = 60.0
+_URGENT_SECONDS_IF_USED, _USED_RATIO = 600.0, 0.5
 
 _ENDS = {
     End.GONE: "the workload is gone",
@@ -38,11 +41,14 @@ _ENDS = {
 
 
 def is_urgent(explosion: Explosion) -> bool:
-    """Whether a limit is reached, or will be within ten minutes."""
+    """Whether a limit is reached, or will be within a minute; in ten, if half of it is used."""
     if explosion.state is State.EXHAUSTED:
         return True
-    seconds = None if explosion.forecast is None else explosion.forecast.seconds
-    return seconds is not None and seconds <= _URGENT_SECONDS
+    forecast = explosion.forecast
+    if forecast is None or forecast.seconds is None:
+        return False
+    is_used = forecast.usage >= forecast.value * _USED_RATIO
+    return forecast.seconds <= (_URGENT_SECONDS_IF_USED if is_used else _URGENT_SECONDS)
 
 
 def explosion_fields(explosion: Explosion, run: str, onset: str) -> Fields:
@@ -194,7 +200,7 @@ def describe_explosion(explosion: Explosion) -> str:
     parts += _victim_words(explosion)
     if explosion.process is not None and explosion.process.name:
         parts.append(f"most by {explosion.process.name} (PID {explosion.process.pid})")
-    if explosion.forecast is not None:
+    if explosion.forecast is not None and is_urgent(explosion):
         parts.append(f"change {explosion.forecast.knob}")
     return printable("; ".join(parts))
 

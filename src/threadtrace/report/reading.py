@@ -11,7 +11,7 @@ from threadtrace.report.fields import Fields, inner, text, time_ns
 from threadtrace.report.notes import MAX_NAMES, Notes
 
 MAJOR = 1
-KNOWN_MINOR = 1
+KNOWN_MINOR = 0
 
 STARTED = "threadtrace.started"
 NODE = "threadtrace.node.limits"
