@@ -28,6 +28,9 @@ POD_SLICE = f"{SLICE}/kubepods-burstable-pod{POD_UID.replace('-', '_')}.slice"
             f"/system.slice/docker-{CONTAINER_ID}.scope",
             f"docker update --pids-limit N {CONTAINER_ID[:12]}",
         ),
+        (f"/docker/{CONTAINER_ID}", f"docker update --pids-limit N {CONTAINER_ID[:12]}"),
+        (f"/leaky-container/{CONTAINER_ID}", "which its runtime sets"),
+        (f"/{CONTAINER_ID}", "which its runtime sets"),
         (
             f"/machine.slice/libpod-{CONTAINER_ID}.scope",
             f"podman update --pids-limit N {CONTAINER_ID[:12]}",

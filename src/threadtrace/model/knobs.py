@@ -18,6 +18,7 @@ _HIGHEST_PID_MAX = 4_194_304
 _FORBIDDEN = ("EPERM", "EACCES")
 _WRONG_ARGUMENTS = ("EINVAL", "EBADF", "EFAULT", "E2BIG")
 
+_WORD_IN_PATH = {"docker": "docker", "podman": "libpod", "cri-o": "crio"}
 _OF_RUNTIME = {
     "docker": "docker update --pids-limit N {id}",
     "podman": "podman update --pids-limit N {id}",
@@ -35,8 +36,8 @@ def knob_of_cgroup(path: str) -> str:
     identity = parse(path)
     shown = clean(segment)
     if identity.container_id is not None and identity.container_id in segment:
-        # A cgroup of such a name at the root is made by more than one runtime.
-        is_told = path.count("/") > 1
+        # A cgroup named by such an id alone is made by more than one runtime.
+        is_told = _WORD_IN_PATH.get(identity.runtime or "", "") in path
         return _of_container(identity.container_id, identity.runtime if is_told else None)
     if identity.container_id is None and identity.pod_uid is not None:
         return "podPidsLimit of the kubelet (the limit of every pod on this node)"
