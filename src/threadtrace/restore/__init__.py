@@ -1,0 +1,1 @@
+"""Events back into snapshots: of a recording, or of an agent that runs elsewhere. Pure."""
