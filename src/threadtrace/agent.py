@@ -12,18 +12,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from threadtrace.answering import AnswerSocket
 from threadtrace.clock import NANOSECONDS, Clock
 from threadtrace.detect.config import DetectionConfig
 from threadtrace.detect.thresholds import Thresholds
 from threadtrace.explosions import ThresholdsOf
+from threadtrace.feed import Output
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory, Workload
 from threadtrace.log import warn
 from threadtrace.model.diagnosis import Diagnosis
-from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import (
     PidsHierarchy,
@@ -211,16 +211,6 @@ def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:
     if loaded.has_pid_max_per_namespace and not loaded.facts["in_initial_pid_namespace"]:
         return lambda: replace(read_node_limits(), pid_max=None)
     return read_node_limits
-
-
-class Output(Protocol):
-    """Something that shows or sends what the agent finds."""
-
-    def on_happenings(self, happened: Happenings) -> None:
-        """Workloads appeared, clones were refused."""
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        """A tick."""
 
 
 def run(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
-from threadtrace.agent import Output
+from threadtrace.feed import Output
 from threadtrace.identity.workloads import Workload
 from threadtrace.model.diagnosis import Diagnosis, state_of
 from threadtrace.model.snapshot import Happenings, Snapshot

@@ -6,8 +6,9 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from threadtrace.agent import Agent, Output
+from threadtrace.agent import Agent
 from threadtrace.clock import Clock
+from threadtrace.feed import Output
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields

@@ -1,12 +1,22 @@
-"""What a view knows of its source, whichever it is."""
+"""Between what finds and what shows: outputs take snapshots, feeds give them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple, Protocol
 
-from threadtrace.agent import Output
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
+from threadtrace.model.snapshot import Happenings, Snapshot
+
+
+class Output(Protocol):
+    """Something that shows or sends what the agent finds."""
+
+    def on_happenings(self, happened: Happenings) -> None:
+        """Workloads appeared, clones were refused."""
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """A tick."""
 
 
 class About(NamedTuple):

@@ -1,0 +1,1 @@
+"""What ``threadtrace top`` shows: news, rows, columns, order. Pure, and without a terminal."""

@@ -1,0 +1,1 @@
+"""The live view, on Textual: renders what ``screen/`` makes of snapshots, and computes nothing."""
