@@ -94,13 +94,17 @@ class ProcessAttribution:
         ]
         return max(found)[1] if found else None
 
+    def created(self, cgroup_id: int, pid: int) -> int:
+        """Threads and processes that a process created in that cgroup in the last interval."""
+        return self._created.get((cgroup_id, pid), 0)
+
     def name(self, pid: int) -> str:
         """Of a process; "" where it is not known."""
         return self._processes.name(pid)
 
     def _as_snapshot(self, record: ProcessRecord) -> ProcessSnapshot:
         pid = record.pid
-        created = self._created.get((record.cgroup_id, pid), 0)
+        created = self.created(record.cgroup_id, pid)
         return _AS_PROCESS((pid, record.name, record.threads, created))
 
     def _refresh(self, records: list[ProcessRecord]) -> bool:

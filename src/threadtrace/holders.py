@@ -36,13 +36,13 @@ class Holders:
         """Workloads by the tasks that they hold below a cgroup, the root standing for the node."""
         culprits = []
         for account in self._largest(_CULPRITS, cgroup):
-            self._find_processes(account)
+            self.find_processes(account)
             culprits.append(self._culprit(account, account.tasks, usage))
         return tuple(culprits)
 
     def in_pid_namespace(self, inode: int, usage: int | None) -> tuple[Culprit, ...]:
         """Workloads by their threads in the PID namespace of that inode number and within."""
-        return self._among(usage, lambda pid: inode in _pid_namespaces(pid))
+        return self._among(usage, lambda pid: inode in pid_namespaces(pid))
 
     def of_user(self, uid: int, usage: int | None) -> tuple[Culprit, ...]:
         """Workloads by the threads whose real user is that one."""
@@ -57,7 +57,7 @@ class Holders:
         held: list[tuple[int, Account]] = []
         asks = _ASKED_PROCESSES
         for account in self._largest(_ASKED_WORKLOADS, self._tree.root):
-            self._find_processes(account)
+            self.find_processes(account)
             records = self._processes.largest_unnamed(account.cgroup_ids, asks)
             counting = sum(record.threads for record in records if counts(record.pid))
             if counting and len(records) == asks:
@@ -88,7 +88,7 @@ class Holders:
         accounts = self.accounts_below(below)
         return heapq.nlargest(count, accounts, key=lambda account: account.tasks)
 
-    def _find_processes(self, account: Account) -> None:
+    def find_processes(self, account: Account) -> None:
         """Who is in it now: a young process may not have been found by the passes through /proc."""
         for cgroup_id in islice(account.cgroup_ids, _ASKED_CGROUPS):
             cgroup = self._tree.find(cgroup_id)
@@ -128,7 +128,7 @@ def _real_uid(pid: int) -> int | None:
     return int(rest.split(None, 1)[0]) if found else None
 
 
-def _pid_namespaces(pid: int) -> set[int]:
+def pid_namespaces(pid: int) -> set[int]:
     """Inode numbers of the PID namespace of a process and of those around it."""
     found: set[int] = set()
     try:

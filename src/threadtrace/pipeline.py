@@ -16,7 +16,9 @@ from threadtrace.explosions import Explosions, ThresholdsOf
 from threadtrace.forecasting import Forecasts
 from threadtrace.holders import Holders
 from threadtrace.identity.workloads import KERNEL, Directory, Workload
+from threadtrace.inspecting import Inspector
 from threadtrace.model.accounts import Accounts
+from threadtrace.model.details import ProcessInspection, WorkloadDetails
 from threadtrace.model.diagnosis import Diagnosis, state_of
 from threadtrace.model.node import node_snapshot
 from threadtrace.model.refusal import Refusal
@@ -109,6 +111,15 @@ class Pipeline:
             clock,
             thresholds_of,
         )
+        self._interval_seconds: float | None = None
+        self._inspector = Inspector(
+            self._accounts,
+            processes,
+            self._holders,
+            self._attribution,
+            self._forecasts,
+            self._presence,
+        )
 
     @property
     def look_due_ns(self) -> int | None:
@@ -151,7 +162,7 @@ class Pipeline:
         """
         now_ns = self._clock.monotonic_ns()
         interval_seconds = (now_ns - self._last_ns) / NANOSECONDS
-        self._last_ns = now_ns
+        self._last_ns, self._interval_seconds = now_ns, interval_seconds
         # What goes after the counters are read keeps its entries until the next tick: births and
         # exits in between are still to be read.
         leaving = self._roster.leaving()
@@ -202,6 +213,14 @@ class Pipeline:
         state = state_of(causes, nearest, explosions)
         now_ns = self._clock.realtime_ns()
         return Diagnosis(now_ns, state, node, causes, nearest, explosions)
+
+    def inspect_workload(self, key: str) -> WorkloadDetails | None:
+        """A workload's processes and limits, now; None where it is gone."""
+        return self._inspector.workload(key, self._interval_seconds)
+
+    def inspect_process(self, pid: int) -> ProcessInspection | None:
+        """A process, its threads' names and its limits, now; None where it is gone."""
+        return self._inspector.process(pid, self._interval_seconds)
 
     def _explain(self, record: RefusalRecord) -> Refusal | None:
         if not self._refusals.has_room:

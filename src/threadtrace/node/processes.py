@@ -117,6 +117,14 @@ class ProcessTable:
         record.threads = threads
         return changed
 
+    def look_at(self, pid: int) -> ProcessRecord | None:
+        """One process as it is now, found before or not; None when it is gone, or hidden."""
+        if not self.is_alive(pid):
+            self.forget(pid)
+            return None
+        self._visit(pid)
+        return self._by_pid.get(pid)
+
     def check_name(self, record: ProcessRecord) -> bool:
         """Forget the name of a process that executed another program; whether it did.
 
