@@ -24,6 +24,7 @@ from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory, Workload
 from threadtrace.log import warn
 from threadtrace.model.diagnosis import Diagnosis
+from threadtrace.model.refusal import REFUSAL_PROGRAMS
 from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import (
     PidsHierarchy,
@@ -39,7 +40,7 @@ from threadtrace.probe.loader import (
     Loader,
     LoaderOptions,
 )
-from threadtrace.probe.plan import RefusalHook
+from threadtrace.probe.plan import REFUSAL_PROGRAMS, RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
 from threadtrace.stopping import StopSignal
@@ -51,7 +52,6 @@ _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
 _GARBAGE_SECONDS = 600.0
 _HIGHEST_PRIORITY = -20
-REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
 
 PID_NAMESPACE_EFFECT = (
     "processes of other containers have no name and no number of threads, the kernel's threads "

@@ -7,9 +7,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from threadtrace.agent import PID_NAMESPACE_EFFECT, REFUSAL_PROGRAMS, AgentOptions
+from threadtrace.agent import PID_NAMESPACE_EFFECT, AgentOptions
 from threadtrace.errors import ThreadtraceError
 from threadtrace.identity.runtimes import RuntimeFiles
+from threadtrace.model.refusal import REFUSAL_PROGRAMS
 from threadtrace.node.hierarchy import PidsHierarchy, find_pids_hierarchy
 from threadtrace.probe.host import HostFacts, gather
 from threadtrace.probe.loader import LoadedPrograms, Loader, LoaderOptions

@@ -16,10 +16,11 @@ EXPLODING = {State.EXPLODING, State.EXHAUSTED}
 
 def by_danger(workloads: Iterable[WorkloadSnapshot]) -> list[WorkloadSnapshot]:
     """Exploding first, then refused, then those that grow, then those that hold or create most."""
-    return sorted(workloads, key=_danger, reverse=True)
+    return sorted(workloads, key=danger, reverse=True)
 
 
-def _danger(workload: WorkloadSnapshot) -> tuple[bool, int, int, int, str]:
+def danger(workload: WorkloadSnapshot) -> tuple[bool, int, int, int, str]:
+    """The greater, the more dangerous."""
     growth = max(0, int(workload.growth_per_second / _GROWTH_STEP_PER_SECOND))
     # A fork storm holds next to nothing: who creates 2,000 a second stands beside 2,000 threads.
     created_per_second = workload.threads_created_per_second + workload.processes_created_per_second

@@ -7,6 +7,9 @@ from typing import NamedTuple
 from threadtrace.identity.workloads import Workload
 from threadtrace.probe.records import Evidence, Limit, Refused
 
+REFUSAL_PROGRAMS = ("on_clone_exit", "on_copy_process_exit", "on_copy_process_return")
+"""The kernel programs that see refused clones; one of them is attached where any can be."""
+
 
 class LargestProcess(NamedTuple):
     """The process that holds most of what a culprit holds."""

@@ -1,0 +1,140 @@
+"""All that the live view shows, kept up to date by a feed; what is shown of it is chosen by people.
+
+Pure: no terminal, no clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from threadtrace.feed import About
+from threadtrace.model.snapshot import Happenings, NodeSnapshot, Snapshot, WorkloadSnapshot
+from threadtrace.screen import lines, order
+from threadtrace.screen.columns import Column
+from threadtrace.screen.history import History
+from threadtrace.screen.lines import Line
+from threadtrace.screen.news import News
+from threadtrace.screen.query import Matches, compiled, namespace
+from threadtrace.screen.workload_columns import workload_columns
+
+DANGER = "danger"
+"""The order that is no column's."""
+
+
+@dataclass
+class Choice:
+    """What people chose to see."""
+
+    sort: str = DANGER
+    is_ascending: bool = False
+    query: str = ""
+    namespace: str | None = None
+    is_tree: bool = False
+    closed: set[str] = field(default_factory=set)
+    """Groups of the tree that are folded."""
+    matches: Matches = field(default_factory=lambda: compiled(""))
+
+    def filter(self, query: str) -> None:
+        """Show what matches.
+
+        Raises:
+            QueryError: it cannot be understood; what was shown before stays.
+        """
+        self.matches = compiled(query)
+        self.query = query
+
+    def sort_by(self, column: Column[Line] | None) -> None:
+        """By a column, the other way round where it sorts already; None: by danger."""
+        name = DANGER if column is None else column.name
+        if name == self.sort:
+            self.is_ascending = not self.is_ascending
+        else:
+            self.is_ascending = column is not None and column.is_text
+        self.sort = name
+
+
+class Namespace(NamedTuple):
+    """For choosing one."""
+
+    name: str
+    workloads: int
+    tasks: int
+
+
+class Board:
+    """Takes what a feed tells."""
+
+    def __init__(self) -> None:
+        self._clear(About())
+
+    def _clear(self, about: About) -> None:
+        self.about = about
+        self.history = History()
+        self.news = News()
+        self.snapshot: Snapshot | None = None
+        self.columns = workload_columns(about.counts_refusals)
+        self.ticks = 0
+
+    def on_start(self, about: About) -> None:
+        """Another run: nothing of the one before holds any more."""
+        self._clear(about)
+
+    def on_happenings(self, happened: Happenings) -> None:
+        """Between two ticks."""
+        self.news.add_happenings(happened)
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        """A tick."""
+        self.snapshot = snapshot
+        self.ticks += 1
+        self.history.add(snapshot)
+        self.news.add_snapshot(snapshot)
+
+    @property
+    def node(self) -> NodeSnapshot | None:
+        """None before the first tick."""
+        return None if self.snapshot is None else self.snapshot.node
+
+    @property
+    def workloads(self) -> Sequence[WorkloadSnapshot]:
+        """All, in no order."""
+        return () if self.snapshot is None else self.snapshot.workloads
+
+    def workload(self, key: str) -> WorkloadSnapshot | None:
+        """None where it is gone."""
+        return next((shot for shot in self.workloads if shot.workload.key == key), None)
+
+    def column(self, name: str) -> Column[Line] | None:
+        """None for the order of danger."""
+        return next((column for column in self.columns if column.name == name), None)
+
+    def namespaces(self) -> list[Namespace]:
+        """Those of pods, by name."""
+        found: dict[str, tuple[int, int]] = {}
+        for shot in self.workloads:
+            name = namespace(shot)
+            if name is not None:
+                workloads, tasks = found.get(name, (0, 0))
+                found[name] = workloads + 1, tasks + shot.tasks
+        return [Namespace(name, *found[name]) for name in sorted(found)]
+
+    def lines(self, choice: Choice) -> list[Line]:
+        """What is chosen, in the chosen order."""
+        shots = [shot for shot in self.workloads if _is_chosen(shot, choice)]
+        if choice.is_tree and shots:
+            node = self.about.node
+            return lines.tree(shots, node, choice.closed, lambda found: self._sorted(found, choice))
+        return self._sorted(lines.flat(shots), choice)
+
+    def _sorted(self, found: Iterable[Line], choice: Choice) -> list[Line]:
+        column = self.column(choice.sort)
+        key = order.by_danger if column is None else column.sort_key
+        return order.in_order(found, key, choice.is_ascending)
+
+
+def _is_chosen(shot: WorkloadSnapshot, choice: Choice) -> bool:
+    if choice.namespace is not None and namespace(shot) != choice.namespace:
+        return False
+    return choice.matches(shot)

@@ -1,0 +1,152 @@
+"""What happened, beside the numbers: refusals, explosions, losses, and the log of all of it. Pure.
+
+What grows: 1,000 lines of log, 256 refusals, the explosions under way.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from threadtrace.model.explosion import Explosion, Transition
+from threadtrace.model.refusal import Refusal
+from threadtrace.model.snapshot import Happenings, Loss, Snapshot
+from threadtrace.output.events import describe_loss, describe_refusal
+from threadtrace.output.explosions import describe_explosion, is_urgent
+from threadtrace.text import printable
+
+_KEPT_LINES = 1_000
+_KEPT_REFUSALS = 256
+_REFUSES_NS = 10_000_000_000
+"""A probe that is refused comes again after its period, by default ten seconds."""
+
+
+class Entry(NamedTuple):
+    """One line of the log."""
+
+    time_ns: int
+    """Since the epoch."""
+    event: str
+    """As the stream calls it, without ``threadtrace.``."""
+    style: str
+    """``danger``, ``warning`` or ``plain``."""
+    text: str
+    key: str | None
+    """Of the workload that it is about."""
+
+
+class News:
+    """Keeps what is still worth telling."""
+
+    def __init__(self) -> None:
+        self._log: deque[Entry] = deque(maxlen=_KEPT_LINES)
+        self._dropped = 0
+        self._refusals: deque[Refusal] = deque(maxlen=_KEPT_REFUSALS)
+        self._explosions: dict[int, Explosion] = {}
+        self._lost: dict[str, int] = {}
+        self._now_ns = 0
+
+    def add_happenings(self, happened: Happenings) -> None:
+        """Between two ticks."""
+        for started in happened.started:
+            text = f"{started.workload.name} appeared"
+            self._note(started.time_ns, "workload.started", "plain", text, started.workload.key)
+        self._add_refusals(happened.refusals)
+        self._add_explosions(happened.explosions)
+
+    def add_snapshot(self, snapshot: Snapshot) -> None:
+        """A tick."""
+        self._now_ns = snapshot.time_ns
+        self._add_refusals(snapshot.refusals)
+        self._add_explosions(snapshot.explosions)
+        for ended in snapshot.ended:
+            text = f"{ended.workload.name} is gone; it held {ended.tasks_peak:,} tasks at most"
+            self._note(ended.time_ns, "workload.ended", "plain", text, ended.workload.key)
+        for loss in snapshot.losses:
+            self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.lost
+            self._note(snapshot.time_ns, "loss", "warning", describe_loss(loss), None)
+
+    @property
+    def log(self) -> list[Entry]:
+        """Oldest first."""
+        return list(self._log)
+
+    @property
+    def dropped_lines(self) -> int:
+        """Of the log, for which there was no room any more."""
+        return self._dropped
+
+    @property
+    def losses(self) -> list[Loss]:
+        """All of this run, by place."""
+        return [Loss(where, count) for where, count in self._lost.items()]
+
+    @property
+    def explosions(self) -> list[Explosion]:
+        """Those under way, largest first."""
+        return sorted(self._explosions.values(), key=lambda explosion: -explosion.tasks)
+
+    def recent_refusals(self, since_ns: int | None = None) -> list[Refusal]:
+        """Of the last ten seconds, or since then; oldest first."""
+        since = self._now_ns - _REFUSES_NS if since_ns is None else since_ns
+        return [refusal for refusal in self._refusals if refusal.time_ns > since]
+
+    def refusals_about(self, key: str) -> list[Refusal]:
+        """In which a workload was refused, or held what others were refused for; newest first."""
+        found = [refusal for refusal in self._refusals if _is_about(refusal, key)]
+        return found[::-1]
+
+    def explosion_of(self, key: str) -> Explosion | None:
+        """The one of a workload that is under way."""
+        mine = (e for e in self._explosions.values() if e.workload.key == key)
+        return next(mine, None)
+
+    def entries_about(self, key: str) -> list[Entry]:
+        """Of the log; newest first."""
+        return [entry for entry in reversed(self._log) if entry.key == key]
+
+    def verdict(self) -> tuple[str, str] | None:
+        """The line that matters most now, and its style; None while nothing does.
+
+        The last refusal, of a limit that others suffer from before one's own; where nothing is
+        refused, the largest explosion.
+        """
+        recent = self.recent_refusals()
+        told = [refusal for refusal in recent if not refusal.is_own_limit]
+        if recent:
+            return describe_refusal((told or recent)[-1]), "danger"
+        for explosion in self.explosions:
+            style = "danger" if is_urgent(explosion) else "warning"
+            return describe_explosion(explosion), style
+        return None
+
+    def _add_refusals(self, refusals: Iterable[Refusal]) -> None:
+        for refusal in refusals:
+            self._refusals.append(refusal)
+            self._now_ns = max(self._now_ns, refusal.time_ns)
+            text, key = describe_refusal(refusal), refusal.victim.workload.key
+            self._note(refusal.time_ns, "fork.refused", "danger", text, key)
+
+    def _add_explosions(self, explosions: Iterable[Explosion]) -> None:
+        for explosion in explosions:
+            if explosion.transition is Transition.ENDED:
+                self._explosions.pop(explosion.number, None)
+            else:
+                self._explosions[explosion.number] = explosion
+            if explosion.transition is not Transition.UPDATED:
+                style = "warning" if explosion.transition is Transition.STARTED else "plain"
+                name = f"explosion.{explosion.transition.value}"
+                text, key = describe_explosion(explosion), explosion.workload.key
+                self._note(explosion.time_ns, name, style, text, key)
+
+    def _note(self, time_ns: int, event: str, style: str, text: str, key: str | None) -> None:
+        if len(self._log) == _KEPT_LINES:
+            self._dropped += 1
+        self._log.append(Entry(time_ns, event, style, printable(text), key))
+
+
+def _is_about(refusal: Refusal, key: str) -> bool:
+    if refusal.victim.workload.key == key:
+        return True
+    return any(culprit.workload.key == key for culprit in refusal.culprits)
