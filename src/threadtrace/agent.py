@@ -40,7 +40,7 @@ from threadtrace.probe.loader import (
     Loader,
     LoaderOptions,
 )
-from threadtrace.probe.plan import REFUSAL_PROGRAMS, RefusalHook
+from threadtrace.probe.plan import RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
 from threadtrace.stopping import StopSignal
