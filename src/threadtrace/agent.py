@@ -93,6 +93,12 @@ class Agent:
         """Whether refused clones are seen at all here."""
         return any(hook["program"] in REFUSAL_PROGRAMS for hook in self.loaded.hooks)
 
+    @property
+    def descriptors(self) -> list[int]:
+        """Readable when the agent has something to do before its next tick."""
+        answers = [] if self.answers is None else [self.answers.fileno()]
+        return [self.source.fileno(), *answers]
+
     def details(self) -> dict[str, Any]:
         """What ``threadtrace.started`` carries: how this agent counts, and what it cannot."""
         facts = self.loaded.facts
@@ -240,30 +246,68 @@ def _run(
     clock: Callable[[], float],
 ) -> None:
     poller = select.poll()
-    poller.register(agent.source.fileno(), select.POLLIN)
-    poller.register(stop.fileno(), select.POLLIN)
-    if agent.answers is not None:
-        poller.register(agent.answers.fileno(), select.POLLIN)
-    now = collected = clock()
-    end = None if duration_seconds is None else now + duration_seconds
-    due = now
-    while not stop.is_set() and (end is None or now < end):
-        if now >= due:
-            _tick(agent, output)
-            if clock() - collected >= _GARBAGE_SECONDS:
-                gc.collect()
-                collected = clock()
-            due += interval_seconds * (1 + int((clock() - due) / interval_seconds))
-        wake = due if end is None else min(due, end)
+    for descriptor in (*agent.descriptors, stop.fileno()):
+        poller.register(descriptor, select.POLLIN)
+    collected = clock()
+    end = None if duration_seconds is None else collected + duration_seconds
+    heart = Heart(agent, output, interval_seconds, clock)
+    while not stop.is_set() and (end is None or clock() < end):
+        seconds = heart.beat()
+        if clock() - collected >= _GARBAGE_SECONDS:
+            gc.collect()
+            collected = clock()
+        if end is not None:
+            seconds = min(seconds, end - clock())
+        poller.poll(max(0.0, seconds) * 1000)
+    heart.last_beat()
+
+
+class Heart:
+    """Does what is due, whenever it is called; whoever calls waits in between."""
+
+    def __init__(
+        self,
+        agent: Agent,
+        output: Output,
+        interval_seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """The first tick is due at once."""
+        self._agent = agent
+        self._output = output
+        self._interval_seconds = interval_seconds
+        self._clock = clock
+        self._due = clock()
+
+    def beat(self) -> float:
+        """Take in what the kernel told, tick if it is time; seconds until more is due.
+
+        Before that, too, as soon as one of the agent's descriptors is readable.
+        """
+        agent, interval_seconds = self._agent, self._interval_seconds
+        self._output.on_happenings(agent.pipeline.handle_records())
+        if agent.answers is not None:
+            agent.answers.serve()
+        if self._clock() >= self._due:
+            _tick(agent, self._output)
+            self._due += interval_seconds * (
+                1 + int((self._clock() - self._due) / interval_seconds)
+            )
+        wake = self._due
         look_due_ns = agent.pipeline.look_due_ns
         if look_due_ns is not None:
             wake = min(wake, look_due_ns / NANOSECONDS)
-        poller.poll(max(0.0, wake - clock()) * 1000)
-        output.on_happenings(agent.pipeline.handle_records())
-        if agent.answers is not None:
-            agent.answers.serve()
-        now = clock()
-    _tick(agent, output, is_last=True)
+        return max(0.0, wake - self._clock())
+
+    def set_interval(self, seconds: float) -> None:
+        """From now on; no tick comes later for it than it would have."""
+        self._interval_seconds = seconds
+        self._due = min(self._due, self._clock() + seconds)
+
+    def last_beat(self) -> None:
+        """A tick for what is left, told as the last."""
+        self._output.on_happenings(self._agent.pipeline.handle_records())
+        _tick(self._agent, self._output, is_last=True)
 
 
 def _tick(agent: Agent, output: Output, is_last: bool = False) -> None:

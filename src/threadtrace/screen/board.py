@@ -67,6 +67,7 @@ class Board:
     """Takes what a feed tells."""
 
     def __init__(self) -> None:
+        self._is_paused = False
         self._clear(About())
 
     def _clear(self, about: About) -> None:
@@ -74,6 +75,7 @@ class Board:
         self.history = History()
         self.news = News()
         self.snapshot: Snapshot | None = None
+        self._latest: Snapshot | None = None
         self.columns = workload_columns(about.counts_refusals)
         self.ticks = 0
 
@@ -87,10 +89,24 @@ class Board:
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
-        self.snapshot = snapshot
+        self._latest = snapshot
+        if not self._is_paused or self.snapshot is None:
+            self.snapshot = snapshot
         self.ticks += 1
         self.history.add(snapshot)
         self.news.add_snapshot(snapshot)
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether what is shown stays as it is, while more is taken in."""
+        return self._is_paused
+
+    def pause(self, is_paused: bool) -> None:
+        """Stay, or go on with the newest."""
+        self._is_paused = is_paused
+        self.history.hold(is_paused)
+        if not is_paused:
+            self.snapshot = self._latest
 
     @property
     def node(self) -> NodeSnapshot | None:

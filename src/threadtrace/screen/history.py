@@ -61,6 +61,15 @@ class History:
         self._node = Track()
         self._tracks: dict[str, Track] = {}
         self._second = 0
+        self._held_second: int | None = None
+
+    def hold(self, is_held: bool) -> None:
+        """Whether what is told stays that of now, while more is taken in."""
+        self._held_second = self._second if is_held else None
+
+    @property
+    def _shown_second(self) -> int:
+        return self._second if self._held_second is None else self._held_second
 
     def add(self, snapshot: Snapshot) -> None:
         """A tick."""
@@ -85,15 +94,15 @@ class History:
 
     def births(self) -> list[float | None]:
         """Of the node, tasks a second."""
-        return self._node.values(0, self._second)
+        return self._node.values(0, self._shown_second)
 
     def exits(self) -> list[float | None]:
         """Of the node, tasks a second."""
-        return self._node.values(1, self._second)
+        return self._node.values(1, self._shown_second)
 
     def refusals(self) -> list[float | None]:
         """Of the node, clones a second."""
-        return self._node.values(2, self._second)
+        return self._node.values(2, self._shown_second)
 
     def tasks(self, key: str) -> list[float | None]:
         """Of a workload: how many it held. Empty where nothing changed."""
@@ -109,7 +118,7 @@ class History:
 
     def _of(self, key: str, which: int) -> list[float | None]:
         track = self._tracks.get(key)
-        return [] if track is None else track.values(which, self._second)
+        return [] if track is None else track.values(which, self._shown_second)
 
 
 def _node_values(node: NodeSnapshot) -> tuple[float, float, float]:
