@@ -23,7 +23,6 @@ from threadtrace.feed import Output
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory, Workload
 from threadtrace.log import warn
-from threadtrace.model.diagnosis import Diagnosis
 from threadtrace.model.refusal import REFUSAL_PROGRAMS
 from threadtrace.node.cgroups import CgroupTree
 from threadtrace.node.hierarchy import (
@@ -43,6 +42,7 @@ from threadtrace.probe.loader import (
 from threadtrace.probe.plan import RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
+from threadtrace.questions import Renderers, handlers
 from threadtrace.stopping import StopSignal
 
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
@@ -67,9 +67,9 @@ class AgentOptions:
     host_root: Path = Path("/")
     """Where the node's root directory is mounted: the runtimes' files are read below it."""
     socket: Path | None = None
-    """Where to answer ``threadtrace why``; None: nowhere."""
-    render_answer: Callable[[Diagnosis, list[dict[str, str]]], dict[str, Any]] | None = None
-    """Makes the answer out of a diagnosis and of what is missing here."""
+    """Where to answer questions and to tell events; None: nowhere."""
+    renderers: Renderers | None = None
+    """What makes the answers."""
     refusal_hook: RefusalHook = RefusalHook.AUTO
     detection: DetectionConfig | None = None
     """From when on growth is called an explosion; None: the defaults."""
@@ -165,12 +165,12 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
 @contextmanager
 def _answering(options: AgentOptions, agent: Agent) -> Iterator[AnswerSocket | None]:
     """Where another agent answers there already, or no socket can be made, this one does not."""
-    path, render = options.socket, options.render_answer
+    path, renderers = options.socket, options.renderers
     answers = None
-    if path is not None and render is not None:
+    if path is not None and renderers is not None:
         try:
             answers = AnswerSocket(
-                path, lambda: render(agent.pipeline.diagnose(), agent.details()["missing"])
+                path, handlers(agent.pipeline, lambda: agent.details()["missing"], renderers)
             )
         except OSError as error:
             if error.errno != errno.EADDRINUSE:
@@ -313,6 +313,8 @@ class Heart:
 def _tick(agent: Agent, output: Output, is_last: bool = False) -> None:
     output.on_happenings(agent.pipeline.handle_records())
     output.on_snapshot(agent.pipeline.tick(is_last))
+    if agent.answers is not None:
+        agent.answers.tick()
 
 
 def _collect_garbage_seldom() -> None:

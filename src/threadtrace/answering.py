@@ -1,7 +1,7 @@
-"""The Unix socket on which a running agent answers ``threadtrace why``, and how it is asked.
+"""The Unix socket on which a running agent answers questions and tells its events.
 
-Who asks may do so when no process can be started any more; so does the agent answer: one system
-call each to accept, send and close, in its own loop, and it never waits for who asks.
+Who asks may do so when no process can be started any more; so does the agent answer: some system
+calls in its own loop, and it never waits for who asks. docs/remote.md describes the protocol.
 """
 
 from __future__ import annotations
@@ -9,38 +9,67 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import select
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import orjson
 
-# An answer is some kilobytes; the kernel takes it at once, whether or not anybody reads.
-_BUFFER_BYTES = 1 << 20
-_ANSWERS_AT_ONCE = 8
+from threadtrace.connection import MAX_REQUEST_BYTES, Connection, Stream
+from threadtrace.questions import Handler, WrongQuestion
+
+MAX_CONNECTIONS = 8
+MAX_LISTENERS = 6
+"""So that there is always room for a question."""
+
+EVENTS = "events"
+
+_ACCEPTED_AT_ONCE = 8
 _BACKLOG = 8
-_PATIENCE_SECONDS = 2.0
-_MAX_ANSWER_BYTES = 16 << 20
-_NEEDED = {"answer", "state", "causes", "causes_count", "missing"}
+_PATIENCE_SECONDS = 10.0
+_PROBE_SECONDS = 2.0
+
+
+class Broadcast(Protocol):
+    """Tells events to any number of listeners."""
+
+    def listen(self) -> Stream:
+        """One more."""
 
 
 class AnswerSocket:
-    """Listens, for this user only."""
+    """Listens, for this user only.
 
-    def __init__(self, path: Path, answer: Callable[[], dict[str, Any]]) -> None:
+    What grows: at most 8 connections. Where another comes, the oldest that does not listen to
+    events gives way; each question has 10 seconds to be asked and its answer to be taken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        handlers: Mapping[str, Handler],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         """Bind it, in the place of one that a dead agent left behind.
 
         Args:
             path: of the socket.
-            answer: makes the answer when it is asked for.
+            handlers: what answers, by the value of ``get``.
+            clock: monotonic, in seconds.
 
         Raises:
             OSError: it cannot be made; EADDRINUSE where another agent answers there.
         """
         self._path = path
-        self._answer = answer
+        self._handlers = handlers
+        self._clock = clock
+        self.broadcast: Broadcast | None = None
+        """Where events come from; None: nowhere yet."""
+        self._connections: dict[int, Connection] = {}  # oldest first
+        self._answers: dict[bytes, bytes] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
         before = os.umask(0o177)
@@ -53,31 +82,113 @@ class AnswerSocket:
             os.umask(before)
         self._inode = path.stat().st_ino
         self._socket.listen(_BACKLOG)
+        self._epoll = select.epoll()
+        self._epoll.register(self._socket, select.EPOLLIN)
 
     def fileno(self) -> int:
-        """A descriptor that is readable while somebody asks."""
-        return self._socket.fileno()
+        """A descriptor that is readable while there is something to do."""
+        return self._epoll.fileno()
 
     def serve(self) -> None:
-        """Answer those who ask now."""
-        rendered: bytes | None = None
-        for _ in range(_ANSWERS_AT_ONCE):
-            try:
-                asking, _ = self._socket.accept()
-            except OSError:  # nobody is left, or the one who asked has gone
-                return
-            with asking, contextlib.suppress(OSError):
-                rendered = rendered or orjson.dumps(self._answer())
-                asking.setblocking(False)
-                asking.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _BUFFER_BYTES)
-                asking.send(rendered)
+        """Do what can be done now; then what ``tick`` does."""
+        self._answers.clear()
+        for fd, events in self._epoll.poll(0):
+            if fd == self._socket.fileno():
+                self._accept()
+            elif fd in self._connections:
+                self._go_on(self._connections[fd], events)
+        self.tick()
+
+    def tick(self) -> None:
+        """Send what is new to who listens, and let go who had its time. Once a tick at least."""
+        now = self._clock()
+        for connection in list(self._connections.values()):
+            if connection.deadline is not None and now >= connection.deadline:
+                self._drop(connection)
+            elif connection.is_listening and not connection.has_more:
+                self._go_on(connection, select.EPOLLOUT)
 
     def close(self) -> None:
-        """Stop listening, and remove the file, if it is still this one's."""
+        """Hang up, stop listening, and remove the file, if it is still this one's."""
+        for connection in list(self._connections.values()):
+            self._drop(connection)
+        self._epoll.close()
         self._socket.close()
         with contextlib.suppress(OSError):
             if self._path.stat().st_ino == self._inode:
                 self._path.unlink()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                asking, _ = self._socket.accept()
+            except OSError:  # nobody is left, or the one who asked has gone
+                return
+            if len(self._connections) >= MAX_CONNECTIONS:
+                self._drop(next(c for c in self._connections.values() if not c.is_listening))
+            connection = Connection(asking, self._clock() + _PATIENCE_SECONDS)
+            self._connections[asking.fileno()] = connection
+            self._epoll.register(asking, select.EPOLLIN)
+            self._go_on(connection, select.EPOLLIN)
+
+    def _go_on(self, connection: Connection, events: int) -> None:
+        """Receive or send; hang up when all is sent, or nobody is there any more."""
+        try:
+            if connection.is_asking:
+                request = connection.read_request()
+                if request is not None:
+                    self._respond(connection, request)
+            elif events & (select.EPOLLHUP | select.EPOLLERR):
+                self._drop(connection)
+                return
+            else:
+                connection.send()
+        except OSError:
+            self._drop(connection)
+            return
+        if connection.is_done:
+            self._drop(connection)
+            return
+        wanted = select.EPOLLIN if connection.is_asking else 0
+        self._epoll.modify(connection, wanted | (select.EPOLLOUT if connection.has_more else 0))
+
+    def _respond(self, connection: Connection, request: bytes) -> None:
+        """An answer, the events, or what is wrong with the request."""
+        try:
+            question = _question(request)
+            if question["get"] == EVENTS:
+                connection.listen(self._stream())
+                return
+            answer = self._answers.get(request)
+            if answer is None:
+                answer = self._answers[request] = _line(self._answer(question))
+        except WrongQuestion as error:
+            answer = _line({"error": str(error)})
+        connection.answer(answer)
+
+    def _stream(self) -> Stream:
+        if self.broadcast is None:
+            raise WrongQuestion("this agent tells no events")
+        listeners = sum(connection.is_listening for connection in self._connections.values())
+        if listeners >= MAX_LISTENERS:
+            raise WrongQuestion(f"{listeners} others listen to this agent already: end one of them")
+        return self.broadcast.listen()
+
+    def _answer(self, question: dict[str, Any]) -> dict[str, Any]:
+        handler = self._handlers.get(question["get"])
+        if handler is None:
+            known = ", ".join([*self._handlers, EVENTS])
+            raise WrongQuestion(f'"get" must be one of {known}')
+        try:
+            return handler(question)
+        except OSError as error:
+            raise WrongQuestion(f"it cannot be read: {error.strerror or error}") from None
+
+    def _drop(self, connection: Connection) -> None:
+        del self._connections[connection.fileno()]
+        with contextlib.suppress(OSError):
+            self._epoll.unregister(connection)
+        connection.close()
 
     def _bind(self) -> None:
         try:
@@ -93,32 +204,25 @@ class AnswerSocket:
             self._socket.bind(str(self._path))
 
 
-def ask(path: Path) -> dict[str, Any] | None:
-    """What the agent that runs on this node answers; None where none does.
+def _question(request: bytes) -> dict[str, Any]:
+    if len(request) > MAX_REQUEST_BYTES:
+        raise WrongQuestion(f"a request has at most {MAX_REQUEST_BYTES:,} bytes")
+    try:
+        question = orjson.loads(request)
+    except orjson.JSONDecodeError:
+        raise WrongQuestion('a request is one line of JSON, such as {"get": "why"}') from None
+    if not isinstance(question, dict) or not isinstance(question.get("get"), str):
+        raise WrongQuestion('a request is an object that says what to "get"')
+    return question
 
-    Whoever listens there has two seconds for a whole answer of the shape that this version shows.
-    """
-    until = time.monotonic() + _PATIENCE_SECONDS
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PATIENCE_SECONDS)
-        received = bytearray()
-        try:
-            asking.connect(str(path))
-            while part := asking.recv(1 << 16):
-                received += part
-                left = until - time.monotonic()
-                if left <= 0 or len(received) > _MAX_ANSWER_BYTES:
-                    return None
-                asking.settimeout(left)
-            answer = orjson.loads(bytes(received))
-        except (OSError, ValueError):
-            return None
-    return answer if isinstance(answer, dict) and answer.keys() >= _NEEDED else None
+
+def _line(answer: dict[str, Any]) -> bytes:
+    return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def _is_answering(path: Path) -> bool:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PATIENCE_SECONDS)
+        asking.settimeout(_PROBE_SECONDS)
         try:
             asking.connect(str(path))
         except ConnectionRefusedError:

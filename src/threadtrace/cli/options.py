@@ -89,7 +89,7 @@ socket_option = click.option(
     show_default=True,
     envvar="THREADTRACE_SOCKET",
     show_envvar=True,
-    help="Where a running agent answers `threadtrace why`.",
+    help="Where a running agent answers `threadtrace why` and `threadtrace top --connect`.",
 )
 
 
@@ -129,21 +129,26 @@ class Counting:
         """For the agent.
 
         Args:
-            is_answering: whether ``threadtrace why`` may ask it.
+            is_answering: whether ``threadtrace why`` and other views may ask it.
 
         Raises:
             ConfigError: the file of thresholds cannot be used.
         """
         from threadtrace.agent import AgentOptions
         from threadtrace.detect.config import load_config
+        from threadtrace.output.details import (
+            process_inspection_fields,
+            workload_details_fields,
+        )
         from threadtrace.output.why import agents_answer
+        from threadtrace.questions import Renderers
 
         config = None if self.thresholds is None else load_config(self.thresholds)
         return AgentOptions(
             self.max_cgroups,
             self.host_root,
             self.socket if is_answering else None,
-            agents_answer,
+            Renderers(agents_answer, workload_details_fields, process_inspection_fields),
             self.refusal_hook,
             config,
         )

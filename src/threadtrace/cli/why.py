@@ -81,7 +81,7 @@ def why(
 def _answer(options: AgentOptions, socket: Path, as_json: bool, stop: StopSignal) -> str:
     """Show the answer, unless it came to a stop before; the state that it tells."""
     from threadtrace.agent import start_agent
-    from threadtrace.answering import ask
+    from threadtrace.asking import ask
     from threadtrace.errors import ThreadtraceError, UsageError
     from threadtrace.output.why import Seen, why_fields
 

@@ -34,7 +34,7 @@ def process_inspection_fields(inspection: ProcessInspection) -> Fields:
             "parent_pid": inspection.parent_pid,
             "uid": inspection.uid,
             "thread_names": [
-                {"name": entry.name[:_MAX_NAME_CHARACTERS], "count": entry.threads}
+                known({"name": entry.name[:_MAX_NAME_CHARACTERS] or None, "count": entry.threads})
                 for entry in inspection.thread_names
             ],
             "limits": [limit_level_fields(level) for level in inspection.limits],

@@ -67,12 +67,19 @@ class EventWriter:
     """Numbers events and turns them into lines."""
 
     def __init__(
-        self, environment: Mapping[str, str] = os.environ, counts_refusals: bool = True
+        self,
+        environment: Mapping[str, str] = os.environ,
+        counts_refusals: bool = True,
+        run_id: str | None = None,
     ) -> None:
-        """A new run: its own ``agent.id``, sequence from 1."""
+        """A new run: its own ``agent.id`` unless one is given, sequence from 1."""
         self._counts_refusals = counts_refusals
         self._sequence = 0
-        self._agent = {"name": "threadtrace", "version": __version__, "id": str(uuid.uuid4())}
+        self._agent = {
+            "name": "threadtrace",
+            "version": __version__,
+            "id": run_id or str(uuid.uuid4()),
+        }
         node_name = environment.get("NODE_NAME")
         self._k8s: Fields = {"node": {"name": node_name}} if node_name else {}
         self._host: Fields = {} if node_name else {"name": os.uname().nodename}
@@ -311,6 +318,8 @@ _LOSSES = {
     "return_probes": "returns of clone that no return probe saw: refusals among them are not "
     "counted; --refusal-hook tracepoint sees them all",
     "output": "events that could not be written",
+    "connection": "events that this reader of the agent's socket was too slow for (every workload "
+    "is told anew)",
 }
 
 
