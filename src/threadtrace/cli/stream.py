@@ -44,6 +44,7 @@ def stream(
     from threadtrace.errors import OutputError
     from threadtrace.output.events import EventWriter
     from threadtrace.output.recording import recorded
+    from threadtrace.output.relay import relayed
     from threadtrace.output.sink import LineSink
     from threadtrace.output.stream import EventStream
     from threadtrace.stopping import StopSignal
@@ -60,7 +61,8 @@ def stream(
     with start_agent(options) as agent, stop:
         details = {**agent.details(), "interval_seconds": counting.interval_seconds}
         events = EventStream(EventWriter(counts_refusals=agent.counts_refusals), sink, include_idle)
-        with recorded(events, counting.record_dir, agent, details) as shown:
+        told = relayed(events, agent, details)
+        with recorded(told, counting.record_dir, agent, details) as shown:
             events.on_start(time.time_ns(), details)
             run(agent, shown, stop, counting.interval_seconds, duration_seconds)
     if sink.total_lost:

@@ -27,6 +27,7 @@ def top(counting: Counting, once: bool, as_json: bool) -> int:
     from threadtrace.agent import run, start_agent
     from threadtrace.errors import OutputError
     from threadtrace.output.recording import recorded
+    from threadtrace.output.relay import relayed
     from threadtrace.output.views import Limitations
     from threadtrace.stopping import StopSignal
 
@@ -38,7 +39,7 @@ def top(counting: Counting, once: bool, as_json: bool) -> int:
         duration = counting.interval_seconds if once else None
         with (
             _view(limits, once, as_json, stop.is_set) as view,
-            recorded(view, counting.record_dir, agent, details) as shown,
+            recorded(relayed(view, agent, details), counting.record_dir, agent, details) as shown,
         ):
             run(agent, shown, stop, counting.interval_seconds, duration)
     if view.lost_lines:
