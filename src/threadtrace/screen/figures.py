@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.cells import cell_len, set_cell_size
+from rich.cells import cell_len, chop_cells, set_cell_size
 
 from threadtrace.text import printable
 
@@ -143,6 +143,23 @@ def squeezed(name: str, width: int) -> str:
     if slash and first_slash and first and width - around >= 6:
         return f"{first}/{_cut_in_the_middle(pod, width - around)}/{tail}"
     return _cut_in_the_middle(name, width)
+
+
+def wrapped(text: str, width: int, lines: int) -> list[str]:
+    """Into so many lines at most, between words where that is possible."""
+    found: list[str] = []
+    words = printable(text).split(" ")
+    while words and len(found) < lines:
+        line = words.pop(0)
+        while words and cell_len(line) + 1 + cell_len(words[0]) <= width:
+            line += " " + words.pop(0)
+        if cell_len(line) > width:
+            line, *rest = chop_cells(line, width)
+            words.insert(0, "".join(rest))
+        found.append(line)
+    if words and found:
+        found[-1] = fitted(found[-1] + " " + " ".join(words), width)
+    return found
 
 
 def _cut_in_the_middle(text: str, width: int) -> str:

@@ -56,7 +56,7 @@ def head_lines(facts: HeadFacts, width: int, height: int) -> list[HeadLine]:
     if facts.verdict is not None:
         text, style = facts.verdict
         room = 1 if height < _LOW_TERMINAL else 2 if height < 40 else 3
-        lines += [[Cell(line, style)] for line in _wrapped(text, width, room)]
+        lines += [[Cell(line, style)] for line in figures.wrapped(text, width, room)]
     if height >= _LOW_TERMINAL or facts.note or facts.losses:
         lines.append(_source_line(facts, width))
     return lines
@@ -177,20 +177,3 @@ def _refusal_hook(about: About) -> str:
         return "nothing"
     kinds = [hook.get("kind") for hook in about.hooks if hook.get("program") in REFUSAL_PROGRAMS]
     return str(kinds[0]).replace("_", " ") if kinds else "nothing"
-
-
-def _wrapped(text: str, width: int, lines: int) -> list[str]:
-    """Into so many lines at most, between words where that is possible."""
-    found: list[str] = []
-    words = printable(text).split(" ")
-    while words and len(found) < lines:
-        line = words.pop(0)
-        while words and cell_len(line) + 1 + cell_len(words[0]) <= width:
-            line += " " + words.pop(0)
-        if cell_len(line) > width:
-            words.insert(0, line[width:])
-            line = line[:width]
-        found.append(line)
-    if words and found:
-        found[-1] = figures.fitted(found[-1] + " " + " ".join(words), width)
-    return found

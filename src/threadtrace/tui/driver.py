@@ -7,7 +7,6 @@ so that the counting beside it never waits for an ssh line.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import select
 import signal

@@ -67,6 +67,9 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
             super().__init__()
             self.table, self.column = table, column
 
+    class Moved(Message):
+        """The cursor is on another row."""
+
     def __init__(self, columns: Sequence[Column[R]], *, id: str | None = None) -> None:  # noqa: A002
         """Empty.
 
@@ -123,6 +126,11 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
         """Others may be shown from now on."""
         self._columns, self._placed_width = columns, -1
 
+    def release_order(self) -> None:
+        """Rows may move again at once, since something else is chosen to be shown."""
+        if self._touched_s is not None:
+            self._touched_s -= _HELD_SECONDS
+
     def select(self, key: str) -> None:
         """Move the cursor to that row, if it is there."""
         for position, row in enumerate(self._rows):
@@ -160,6 +168,7 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
     def watch_cursor(self) -> None:
         """Redraw."""
         self.refresh()
+        self.post_message(self.Moved())
 
     def action_move(self, rows: int) -> None:
         """Up or down by so many."""

@@ -1,0 +1,62 @@
+"""What the screens have in common: they are drawn anew with each snapshot, and know their keys."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from textual.screen import Screen
+
+from threadtrace.screen.columns import Cell
+from threadtrace.screen.figures import fitted
+from threadtrace.tui.lines import Lines
+
+if TYPE_CHECKING:
+    from threadtrace.tui.app import TopApp
+
+
+class Redrawn(Screen[None]):
+    """A screen of the view."""
+
+    KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
+    """Named in the last line, the most useful first: what is pressed, and what it does."""
+
+    @property
+    def top(self) -> TopApp:
+        """The application."""
+        from threadtrace.tui.app import TopApp
+
+        assert isinstance(self.app, TopApp)
+        return self.app
+
+    def redraw(self) -> None:
+        """Show what is there now."""
+
+    def on_screen_resume(self) -> None:
+        """Back from another screen."""
+        self.redraw()
+
+    def on_resize(self) -> None:
+        """Another size, another choice of columns and lines."""
+        self.call_after_refresh(self.redraw)
+
+    def show_keys(self, bar: Lines, before: str = "") -> None:
+        """Bring the last line up to date.
+
+        Args:
+            bar: that line.
+            before: something more important.
+        """
+        line = [Cell(f"{before} ", "warning")] if before else []
+        used = len(before) + 1 if before else 0
+        for key, words in self.KEYS:
+            length = len(key) + len(words) + 3
+            if used + length > self.size.width:
+                break
+            line += [Cell(key, "bold"), Cell(f" {words}  ", "dim")]
+            used += length
+        bar.show([line])
+
+
+def pair(left: str, right: str, width: int) -> list[Cell]:
+    """A key and what it does, in a table of two columns."""
+    return [Cell(fitted(left, 18), "bold"), Cell(fitted(right, max(0, width - 18)))]
