@@ -8,7 +8,7 @@ import os
 import resource
 import select
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,6 +93,9 @@ class Agent:
         """Whether refused clones are seen at all here."""
         return any(hook["program"] in REFUSAL_PROGRAMS for hook in self.loaded.hooks)
 
+    def before_tick(self) -> None:
+        """Nothing: the kernel's programs tell."""
+
     @property
     def descriptors(self) -> list[int]:
         """Readable when the agent has something to do before its next tick."""
@@ -119,6 +122,24 @@ class Agent:
                 }
             ),
         }
+
+
+class BlindAgent:
+    """What stands in for an agent where no program can be attached: /proc and cgroup files alone.
+
+    It knows how many tasks there are, of whom, and which limits bind them; it counts nothing.
+    """
+
+    answers: AnswerSocket | None = None
+    descriptors: Sequence[int] = ()
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        """See ``start_pipeline_without_programs``."""
+        self.pipeline = pipeline
+
+    def before_tick(self) -> None:
+        """Look for what the kernel's programs would have told."""
+        self.pipeline.look_everywhere()
 
 
 @contextmanager
@@ -220,7 +241,7 @@ def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:
 
 
 def run(
-    agent: Agent,
+    agent: Agent | BlindAgent,
     output: Output,
     stop: StopSignal,
     interval_seconds: float,
@@ -233,12 +254,12 @@ def run(
     is not made up for: the next one covers the longer interval, whose length the snapshot tells.
     """
     _collect_garbage_seldom()
-    with _before_others():
+    with before_others():
         _run(agent, output, stop, interval_seconds, duration_seconds, clock)
 
 
 def _run(
-    agent: Agent,
+    agent: Agent | BlindAgent,
     output: Output,
     stop: StopSignal,
     interval_seconds: float,
@@ -267,7 +288,7 @@ class Heart:
 
     def __init__(
         self,
-        agent: Agent,
+        agent: Agent | BlindAgent,
         output: Output,
         interval_seconds: float,
         clock: Callable[[], float] = time.monotonic,
@@ -310,8 +331,9 @@ class Heart:
         _tick(self._agent, self._output, is_last=True)
 
 
-def _tick(agent: Agent, output: Output, is_last: bool = False) -> None:
+def _tick(agent: Agent | BlindAgent, output: Output, is_last: bool = False) -> None:
     output.on_happenings(agent.pipeline.handle_records())
+    agent.before_tick()
     output.on_snapshot(agent.pipeline.tick(is_last))
     if agent.answers is not None:
         agent.answers.tick()
@@ -329,7 +351,7 @@ def _collect_garbage_seldom() -> None:
 
 
 @contextmanager
-def _before_others() -> Iterator[None]:
+def before_others() -> Iterator[None]:
     """Run before others: in a fork bomb of thousands, a tick took six seconds without it."""
     usual = os.getpriority(os.PRIO_PROCESS, 0)
     with suppress(OSError):  # without CAP_SYS_NICE it takes its turn

@@ -33,3 +33,7 @@ class OutputError(ThreadtraceError):
     """Events could not be written."""
 
     exit_code = os.EX_IOERR
+
+
+class NoFreePidError(UnavailableError):
+    """A process could not be started: some limit of tasks is used up."""

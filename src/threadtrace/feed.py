@@ -31,6 +31,8 @@ class About(NamedTuple):
     """Of each program: program, kind, target, reason."""
     missing: Sequence[Mapping[str, str]] = ()
     """What this agent cannot see: what, effect, remedy."""
+    counts_births: bool = True
+    """Whether births and exits are: not where no kernel program could be attached."""
     counts_refusals: bool = True
     interval_seconds: float | None = None
 

@@ -197,6 +197,12 @@ class Pipeline:
         self._accounts.end_baseline()
         return snapshot
 
+    def look_everywhere(self) -> None:
+        """Find cgroups that came and read all counters: where no program tells of either."""
+        for cgroup in self._tree.scan():
+            self._roster.file(cgroup)
+        self._presence.look_again(at_once=True)
+
     def diagnose(self) -> Diagnosis:
         """Whether this node can fork, and who is in the way, now.
 

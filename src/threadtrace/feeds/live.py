@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
-from threadtrace.agent import Agent, Heart
+from threadtrace.agent import Agent, BlindAgent, Heart
 from threadtrace.feed import About, FeedOutput
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
 
@@ -15,8 +15,8 @@ from threadtrace.model.details import ProcessInspection, WorkloadDetails
 class Live:
     """Ticks and listens; counting goes on in the kernel whatever the view does."""
 
-    def __init__(self, agent: Agent, about: About, interval_seconds: float) -> None:
-        """See ``about_live``."""
+    def __init__(self, agent: Agent | BlindAgent, about: About, interval_seconds: float) -> None:
+        """See ``about_live`` and ``about_blind``."""
         self._agent = agent
         self._about = about
         self._interval_seconds = interval_seconds
@@ -80,4 +80,29 @@ def about_live(details: Mapping[str, Any], node: str, version: str, counts_refus
         missing=details["missing"],
         counts_refusals=counts_refusals,
         interval_seconds=details.get("interval_seconds"),
+    )
+
+
+def about_blind(reason: str, node: str, version: str, interval_seconds: float) -> About:
+    """Of an agent without programs.
+
+    Args:
+        reason: why there are none, with the remedy after a colon.
+        node: its name.
+        version: of this threadtrace.
+        interval_seconds: between two samples.
+    """
+    what, _, remedy = reason.partition(": ")
+    missing = {
+        "what": f"kernel programs ({what})",
+        "effect": "births, exits and refusals are not counted",
+        "remedy": remedy or "threadtrace doctor",
+    }
+    return About(
+        node=node,
+        version=version,
+        missing=(missing,),
+        counts_births=False,
+        counts_refusals=False,
+        interval_seconds=interval_seconds,
     )

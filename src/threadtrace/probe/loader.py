@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -13,7 +14,7 @@ from typing import Any
 
 import orjson
 
-from threadtrace.errors import ThreadtraceError, UnavailableError
+from threadtrace.errors import NoFreePidError, ThreadtraceError, UnavailableError
 from threadtrace.probe.plan import RefusalHook
 
 DEFAULT_MAX_CGROUPS = 16_384
@@ -81,7 +82,8 @@ class Loader:
             )
         except OSError as error:
             ours.close()
-            raise UnavailableError(
+            kind = NoFreePidError if error.errno == errno.EAGAIN else UnavailableError
+            raise kind(
                 f"the loader process could not be started ({error.strerror}): no PID may be free; "
                 "threadtrace has to be running before that"
             ) from None

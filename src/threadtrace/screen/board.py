@@ -76,7 +76,7 @@ class Board:
         self.news = News()
         self.snapshot: Snapshot | None = None
         self._latest: Snapshot | None = None
-        self.columns = workload_columns(about.counts_refusals)
+        self.columns = workload_columns(about.counts_births, about.counts_refusals)
         self.ticks = 0
 
     def on_start(self, about: About) -> None:

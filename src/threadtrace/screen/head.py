@@ -128,6 +128,8 @@ def _rates(facts: HeadFacts, width: int) -> HeadLine:
     born = (counts.threads_created + counts.processes_created) / seconds if counts else None
     exited = counts.exited / seconds if counts else None
     refused = counts.refused / seconds if counts else None
+    if not facts.about.counts_births:
+        return [Cell("births, exits and refusals are not counted", "dim")]
     parts = [
         ("born", _number(born), history.births(), "plain"),
         ("exited", _number(exited), history.exits(), "plain"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache, partial
 
 from threadtrace.identity.workloads import WorkloadKind, identify
@@ -24,6 +25,7 @@ _STATES = {
 }
 _REFUSED = Cell("REFUSED", "danger")
 _NOTHING = Cell(figures.UNKNOWN, "dim")
+_NOT_COUNTED = Cell("?", "dim")
 _QUIET = Cell("", "dim")
 
 _SEVERITY = {State.EXHAUSTED: 5, State.EXPLODING: 4, State.GROWING: 2, State.RECOVERING: 1}
@@ -103,6 +105,13 @@ def _limit(line: Line, width: int) -> Cell:
     return Cell(f"{number} {figures.squeezed(owner_word(shot), max(3, width - len(number) - 1))}")
 
 
+def _counted(
+    is_counted: bool, per_second: Callable[[WorkloadSnapshot], float], line: Line, width: int
+) -> Cell:
+    del width
+    return _per_second(per_second(line.shot)) if is_counted else _NOT_COUNTED
+
+
 def _per_second(per_second: float, sign: str = "") -> Cell:
     text = figures.rate(per_second, sign)
     return _NOTHING if text == figures.UNKNOWN else Cell(text)
@@ -111,7 +120,7 @@ def _per_second(per_second: float, sign: str = "") -> Cell:
 def _refused(counts_refusals: bool, line: Line, width: int) -> Cell:
     del width
     if not counts_refusals:
-        return Cell("?", "dim")
+        return _NOT_COUNTED
     per_second = line.shot.refused_per_second
     if not per_second:
         return _NOTHING
@@ -148,7 +157,9 @@ def _most_threads(line: Line) -> int:
     return line.shot.top_processes[0].threads if line.shot.top_processes else 0
 
 
-def workload_columns(counts_refusals: bool = True) -> tuple[Column[Line], ...]:
+def workload_columns(
+    counts_births: bool = True, counts_refusals: bool = True
+) -> tuple[Column[Line], ...]:
     """All of them, in the order in which they stand."""
     return (
         Column("workload", "WORKLOAD", _name, lambda x: x.label, 24, 0, 4, True),
@@ -159,7 +170,7 @@ def workload_columns(counts_refusals: bool = True) -> tuple[Column[Line], ...]:
         Column(
             "threads",
             "THR/s",
-            lambda x, _: _per_second(x.shot.threads_created_per_second),
+            partial(_counted, counts_births, lambda x: x.threads_created_per_second),
             lambda x: x.shot.threads_created_per_second,
             6,
             5,
@@ -167,7 +178,7 @@ def workload_columns(counts_refusals: bool = True) -> tuple[Column[Line], ...]:
         Column(
             "processes",
             "PROC/s",
-            lambda x, _: _per_second(x.shot.processes_created_per_second),
+            partial(_counted, counts_births, lambda x: x.processes_created_per_second),
             lambda x: x.shot.processes_created_per_second,
             7,
             9,
@@ -175,7 +186,7 @@ def workload_columns(counts_refusals: bool = True) -> tuple[Column[Line], ...]:
         Column(
             "exits",
             "EXIT/s",
-            lambda x, _: _per_second(x.shot.exited_per_second),
+            partial(_counted, counts_births, lambda x: x.exited_per_second),
             lambda x: x.shot.exited_per_second,
             7,
             10,
