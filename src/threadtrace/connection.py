@@ -6,6 +6,7 @@ import socket
 from typing import Protocol
 
 MAX_REQUEST_BYTES = 4096
+_READ_AT_ONCE_BYTES = 1 << 16
 
 # An answer is some kilobytes; the kernel takes it at once, whether or not anybody reads.
 _ANSWER_BUFFER_BYTES = 1 << 20
@@ -69,7 +70,8 @@ class Connection:
             OSError: the other side is gone.
         """
         try:
-            part = self._socket.recv(MAX_REQUEST_BYTES + 1 - len(self._received))
+            # More than there should be: bytes left unread would break the connection at its end.
+            part = self._socket.recv(_READ_AT_ONCE_BYTES)
         except BlockingIOError:
             return None
         self._received += part
