@@ -2,58 +2,103 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
-from typing import TYPE_CHECKING
-
 import click
 
 from threadtrace.cli.options import Counting, counting_options
+from threadtrace.errors import UsageError
 
-if TYPE_CHECKING:
-    from threadtrace.output.views import JsonView, Limitations, LiveView, PlainView
+_OF_COUNTING = (
+    "interval_seconds",
+    "max_cgroups",
+    "host_root",
+    "refusal_hook",
+    "thresholds",
+    "record_dir",
+)
 
 
 @click.command()
 @counting_options
-@click.option("--once", is_flag=True, help="Measure one interval, print it, end.")
+@click.option("--once", is_flag=True, help="Measure one interval, print it, end: -n 1.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a sample, for scripts.")
-def top(counting: Counting, once: bool, as_json: bool) -> int:
+@click.option("--batch", "is_batch", is_flag=True, help="Plain tables one below the other.")
+@click.option(
+    "-n", "samples", metavar="N", type=click.IntRange(min=1), help="End after so many samples."
+)
+@click.option(
+    "--replay",
+    metavar="FILE",
+    help="Show a recorded stream (plain or gzip; - is standard input) instead of this node. Needs "
+    "neither root nor Linux.",
+)
+@click.option("--node", metavar="NAME", help="Of a recording of several nodes, show this one.")
+@click.option(
+    "--speed",
+    metavar="FACTOR",
+    type=click.FloatRange(min=0.125, max=64),
+    default=1.0,
+    show_default=True,
+    help="Of a replay.",
+)
+@click.option(
+    "--connect",
+    "url",
+    metavar="URL",
+    help="Show what an agent (stream or top) tells that runs elsewhere: unix:PATH, or "
+    "tcp://IP:PORT, to where ssh -L forwards its socket. Needs neither root nor Linux.",
+)
+@click.option(
+    "--filter", "query", metavar="QUERY", default="", help="As typed after /: ns:shop, refused>0."
+)
+@click.option("--sort", metavar="COLUMN", default="danger", help="tasks, used, net, left, ...")
+def top(
+    counting: Counting,
+    once: bool,
+    as_json: bool,
+    is_batch: bool,
+    samples: int | None,
+    replay: str | None,
+    node: str | None,
+    speed: float,
+    url: str | None,
+    query: str,
+    sort: str,
+) -> int:
     """Show which workloads hold and create threads, the most dangerous first.
 
-    Refreshes until Ctrl-C. Where standard output is no terminal, prints one table after the
-    other, as wide as COLUMNS says.
+    The live view: Enter looks closer, / filters, s sorts, ? lists all keys, q ends. Where standard
+    output is no terminal, prints one table after the other, as wide as COLUMNS says. Where no PID
+    is free to attach kernel programs, shows the agent that runs here, or else what /proc and
+    cgroup files tell.
     """
-    from threadtrace.agent import run, start_agent
-    from threadtrace.errors import OutputError
-    from threadtrace.output.recording import recorded
-    from threadtrace.output.relay import relayed
-    from threadtrace.output.views import Limitations
-    from threadtrace.stopping import StopSignal
+    from threadtrace.screen.board import chosen
+    from threadtrace.watching import Watching, watch, watch_recording, watch_remote
 
-    stop = StopSignal()
+    if replay is not None and url is not None:
+        raise UsageError("--replay and --connect exclude each other")
+    if node is not None and replay is None:
+        raise UsageError("--node goes with --replay")
+    if replay is not None or url is not None:
+        _refuse_counting_options("--replay" if url is None else "--connect")
+    watching = Watching(
+        choice=chosen(query, sort),
+        samples=1 if once else samples,
+        is_batch=is_batch or once or samples is not None,
+        as_json=as_json,
+    )
+    if replay is not None:
+        return watch_recording(watching, replay, node, speed)
+    if url is not None:
+        return watch_remote(watching, url)
     options = counting.agent_options(is_answering=not once)
-    with start_agent(options) as agent, stop:
-        details = {**agent.details(), "interval_seconds": counting.interval_seconds}
-        limits = Limitations(details["missing"], agent.counts_refusals)
-        duration = counting.interval_seconds if once else None
-        with (
-            _view(limits, once, as_json, stop.is_set) as view,
-            recorded(relayed(view, agent, details), counting.record_dir, agent, details) as shown,
-        ):
-            run(agent, shown, stop, counting.interval_seconds, duration)
-    if view.lost_lines:
-        raise OutputError(f"{view.lost_lines:,} samples could not be written to standard output")
-    return stop.exit_code or os.EX_OK
+    return watch(watching, options, counting.interval_seconds, counting.record_dir)
 
 
-def _view(
-    limits: Limitations, once: bool, as_json: bool, is_stopping: Callable[[], bool]
-) -> JsonView | PlainView | LiveView:
-    from threadtrace.output import views
-
-    if as_json:
-        return views.JsonView(limits, once, is_stopping)
-    if once or not views.is_terminal():
-        return views.PlainView(limits, once)
-    return views.LiveView(limits)
+def _refuse_counting_options(instead: str) -> None:
+    """What says how to count means nothing where somebody else has counted."""
+    context = click.get_current_context()
+    given = click.core.ParameterSource.COMMANDLINE
+    for name in _OF_COUNTING:
+        if context.get_parameter_source(name) is given:
+            option = name.replace("interval_seconds", "interval").replace("_", "-")
+            raise UsageError(f"--{option} says how to count: it means nothing with {instead}")

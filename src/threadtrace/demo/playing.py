@@ -20,13 +20,14 @@ from threadtrace.demo.screen import DirectedView, Lines
 from threadtrace.demo.stage import Stage, open_directory
 from threadtrace.demo.stage_main import StageSpec
 from threadtrace.errors import OutputError, PrivilegeError, UnavailableError
+from threadtrace.feeds.live import about_live
 from threadtrace.log import warn
 from threadtrace.node.limits import read_node_limits
 from threadtrace.output.events import EventWriter
 from threadtrace.output.sink import LineSink
 from threadtrace.output.stream import EventStream
-from threadtrace.output.views import Limitations, is_terminal
 from threadtrace.output.why import agents_answer, as_text
+from threadtrace.screen.views import is_terminal
 from threadtrace.stopping import StopSignal
 
 _INTERVAL_SECONDS = 1.0
@@ -138,9 +139,9 @@ def _watch(
     events: EventStream,
     stop: StopSignal,
 ) -> None:
-    limits = Limitations(agent.details()["missing"], agent.counts_refusals)
     is_live = not is_plain and is_terminal()
-    view = DirectedView(limits, director) if is_live else Lines(director)
+    view = DirectedView(director) if is_live else Lines(director)
+    view.on_start(about_live(agent, _INTERVAL_SECONDS))
     with view:
         shown = Restricted([view], above, is_shortened=True)
         output = Restricted([director, events, shown], above)

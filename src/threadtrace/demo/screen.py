@@ -8,20 +8,22 @@ import click
 
 from threadtrace.demo.director import Director
 from threadtrace.demo.incidents import MAX_TASKS
+from threadtrace.feed import About
 from threadtrace.model.snapshot import Happenings, Snapshot
-from threadtrace.output.views import Limitations, LiveView
+from threadtrace.screen.board import Choice
+from threadtrace.screen.views import RefreshedView
 
 
-class DirectedView(LiveView):
-    """The table of ``threadtrace top``; what happens on the stage stands above it."""
+class DirectedView(RefreshedView):
+    """The plain table of ``threadtrace top``; what happens on the stage stands above it."""
 
-    def __init__(self, limits: Limitations, director: Director) -> None:
+    def __init__(self, director: Director) -> None:
         """Needs a terminal."""
-        super().__init__(limits)
+        super().__init__(Choice(), "demo")
         self._director = director
 
-    def _warnings(self) -> list[str]:
-        return [self._director.headline, self._director.line, *super()._warnings()]
+    def _notes(self) -> list[str]:
+        return [self._director.headline, self._director.line, *super()._notes()]
 
 
 class Lines:
@@ -37,6 +39,9 @@ class Lines:
 
     def __exit__(self, *_: object) -> None:
         """Nothing is held back."""
+
+    def on_start(self, about: About) -> None:
+        """Nothing of it is told."""
 
     def on_happenings(self, happened: Happenings) -> None:
         """The director tells of them."""

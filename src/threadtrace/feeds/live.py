@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import os
 from contextlib import suppress
-from typing import Any
 
+from threadtrace import __version__
 from threadtrace.agent import Agent, BlindAgent, Heart
-from threadtrace.feed import About, FeedOutput
+from threadtrace.feed import About, FeedOutput, Output
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
 
 
@@ -21,6 +21,7 @@ class Live:
         self._about = about
         self._interval_seconds = interval_seconds
         self._heart: Heart | None = None
+        self._through: Output | None = None
         self._wake = asyncio.Event()
 
     @property
@@ -35,11 +36,15 @@ class Live:
             self._heart.set_interval(seconds)
         self._wake.set()
 
+    def pass_through(self, output: Output) -> None:
+        """Tell this one, which passes on, instead of who is given to ``run``."""
+        self._through = output
+
     async def run(self, output: FeedOutput) -> None:
         """Until cancelled."""
         loop = asyncio.get_running_loop()
         wake = self._wake
-        self._heart = heart = Heart(self._agent, output, self._interval_seconds)
+        self._heart = heart = Heart(self._agent, self._through or output, self._interval_seconds)
         descriptors = self._agent.descriptors
         for descriptor in descriptors:
             loop.add_reader(descriptor, wake.set)
@@ -51,6 +56,7 @@ class Live:
                     await asyncio.wait_for(wake.wait(), max(0.001, seconds))
                 wake.clear()
         finally:
+            heart.last_beat()
             for descriptor in descriptors:
                 loop.remove_reader(descriptor)
 
@@ -63,33 +69,25 @@ class Live:
         return self._agent.pipeline.inspect_process(pid)
 
 
-def about_live(details: Mapping[str, Any], node: str, version: str, counts_refusals: bool) -> About:
-    """Out of what ``threadtrace.started`` carries.
-
-    Args:
-        details: as ``Agent.details`` gives.
-        node: its name.
-        version: of this threadtrace.
-        counts_refusals: whether refused clones are seen.
-    """
+def about_live(agent: Agent, interval_seconds: float) -> About:
+    """Out of what ``threadtrace.started`` tells of that agent."""
+    details = agent.details()
     return About(
-        node=node,
-        version=version,
+        node=node_name(),
+        version=__version__,
         kernel_release=details["kernel_release"],
         hooks=details["hooks"],
         missing=details["missing"],
-        counts_refusals=counts_refusals,
-        interval_seconds=details.get("interval_seconds"),
+        counts_refusals=agent.counts_refusals,
+        interval_seconds=interval_seconds,
     )
 
 
-def about_blind(reason: str, node: str, version: str, interval_seconds: float) -> About:
+def about_blind(reason: str, interval_seconds: float) -> About:
     """Of an agent without programs.
 
     Args:
         reason: why there are none, with the remedy after a colon.
-        node: its name.
-        version: of this threadtrace.
         interval_seconds: between two samples.
     """
     what, _, remedy = reason.partition(": ")
@@ -99,10 +97,15 @@ def about_blind(reason: str, node: str, version: str, interval_seconds: float) -
         "remedy": remedy or "threadtrace doctor",
     }
     return About(
-        node=node,
-        version=version,
+        node=node_name(),
+        version=__version__,
         missing=(missing,),
         counts_births=False,
         counts_refusals=False,
         interval_seconds=interval_seconds,
     )
+
+
+def node_name() -> str:
+    """As Kubernetes calls it where a pod is told, else the host's."""
+    return os.environ.get("NODE_NAME") or os.uname().nodename

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from threadtrace.errors import UsageError
 from threadtrace.feed import About
 from threadtrace.model.snapshot import Happenings, NodeSnapshot, Snapshot, WorkloadSnapshot
 from threadtrace.screen import lines, order
@@ -16,7 +17,7 @@ from threadtrace.screen.columns import Column
 from threadtrace.screen.history import History
 from threadtrace.screen.lines import Line
 from threadtrace.screen.news import News
-from threadtrace.screen.query import Matches, compiled, namespace
+from threadtrace.screen.query import Matches, QueryError, compiled, namespace
 from threadtrace.screen.workload_columns import workload_columns
 
 DANGER = "danger"
@@ -53,6 +54,26 @@ class Choice:
         else:
             self.is_ascending = column is not None and column.is_text
         self.sort = name
+
+
+def chosen(query: str, sort: str) -> Choice:
+    """What a command line asks for.
+
+    Raises:
+        UsageError: no such filter, or no such column.
+    """
+    choice = Choice()
+    try:
+        choice.filter(query)
+    except QueryError as error:
+        raise UsageError(f"--filter: {error}") from None
+    if sort != DANGER:
+        columns = {column.name: column for column in workload_columns()}
+        if sort not in columns:
+            names = ", ".join([DANGER, *columns])
+            raise UsageError(f"--sort: there is no column {sort}: there are {names}")
+        choice.sort_by(columns[sort])
+    return choice
 
 
 class Namespace(NamedTuple):

@@ -13,7 +13,7 @@ from textual.screen import Screen
 
 from threadtrace.feed import About, Feed
 from threadtrace.model.snapshot import Happenings, Snapshot
-from threadtrace.screen.board import Board
+from threadtrace.screen.board import Board, Choice
 from threadtrace.tui.control import Control
 from threadtrace.tui.driver import LoopDriver
 from threadtrace.tui.keys import HelpScreen
@@ -52,12 +52,15 @@ class TopApp(App[None]):
         Binding("N", "event(-1)", "event before", show=False),
     ]
 
-    def __init__(self, feed: Feed, control: Control, is_headless: bool = False) -> None:
+    def __init__(
+        self, feed: Feed, control: Control, choice: Choice, is_headless: bool = False
+    ) -> None:
         """Show that feed.
 
         Args:
             feed: where snapshots come from.
             control: what of it people may change: pause, interval, position.
+            choice: what is shown at first.
             is_headless: for pictures and tests: no terminal is touched.
         """
         super().__init__(driver_class=None if is_headless else LoopDriver)
@@ -65,6 +68,7 @@ class TopApp(App[None]):
         self.board = Board()
         self.feed = feed
         self.control = control
+        self._choice = choice
         self.signal_number: int | None = None
         self.error: BaseException | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
@@ -72,7 +76,7 @@ class TopApp(App[None]):
 
     def get_default_screen(self) -> Screen[Any]:
         """See Textual."""
-        return WorkloadsScreen(self.board, self.control)
+        return WorkloadsScreen(self.board, self.control, self._choice)
 
     def on_mount(self) -> None:
         """Begin to listen."""
@@ -184,6 +188,11 @@ class TopApp(App[None]):
         if words:
             self.notify(words, timeout=2, markup=False)
         self.draw()
+
+    def release_terminal(self) -> None:
+        """After the end: give back what the view opened."""
+        if isinstance(self._driver, LoopDriver):
+            self._driver.release()
 
     def _handle_exception(self, error: Exception) -> None:
         """Leave the terminal as it was; the error is told by who started the view."""

@@ -30,7 +30,7 @@ from textual.drivers.linux_driver import (
 )
 from textual.geometry import Size
 
-from threadtrace.tui.encoding import Encoder
+from threadtrace.screen.encoding import NEAREST, known_encoding
 
 if TYPE_CHECKING:
     from textual.app import App
@@ -62,8 +62,8 @@ class LoopDriver(LinuxDriver):
         """See Textual."""
         super().__init__(app, debug=debug, mouse=mouse, size=size)
         assert sys.__stdout__ is not None
-        self._encoder = Encoder(sys.__stdout__.encoding)
-        self._decode = getincrementaldecoder(self._encoder.encoding)("replace").decode
+        self._encoding = known_encoding(sys.__stdout__.encoding)
+        self._decode = getincrementaldecoder(self._encoding)("replace").decode
         self._parser = XTermParser(debug)
         self._output_fd, self._owns_output = _open_again(sys.__stdout__.fileno())
         self._pending = bytearray()
@@ -85,7 +85,7 @@ class LoopDriver(LinuxDriver):
         """See Textual; never waits."""
         if self._is_gone:
             return
-        self._pending += self._encoder.encode(data)
+        self._pending += data.encode(self._encoding, NEAREST)
         if not self._waits_for_terminal:
             self._write_pending()
 

@@ -10,7 +10,7 @@ from textual.strip import Strip
 from textual.widget import Widget
 
 from threadtrace.screen.columns import Cell
-from threadtrace.tui.styles import style
+from threadtrace.screen.styles import style
 
 
 class Lines(Widget):

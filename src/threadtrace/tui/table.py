@@ -17,7 +17,7 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from threadtrace.screen.columns import Cell, Column, Placed, cells, fit, heading
-from threadtrace.tui.styles import CURSOR, style
+from threadtrace.screen.styles import CURSOR, style
 
 _HELD_SECONDS = 3.0
 """So long after the last key or click that moves the cursor, rows keep their order."""

@@ -61,11 +61,11 @@ class WorkloadsScreen(Redrawn):
         ("+-", "interval"),
     )
 
-    def __init__(self, board: Board, control: Control) -> None:
+    def __init__(self, board: Board, control: Control, choice: Choice) -> None:
         """Of that board."""
         super().__init__()
         self._board, self._control = board, control
-        self.choice = Choice()
+        self.choice = choice
         self._query_before = ""
         self._query_error = ""
 

@@ -1,4 +1,4 @@
-"""The few styles of the view. Words and capitals say the same without any colour.
+"""The few styles of what is shown. Words and capitals say the same without any colour.
 
 Orange and blue, which the colour-blind tell apart, instead of red and green; reverse video is what
 calls, since it works in every terminal.
