@@ -92,11 +92,13 @@ class AnswerSocket:
     def serve(self) -> None:
         """Do what can be done now; then what ``tick`` does."""
         self._answers.clear()
-        for fd, events in self._epoll.poll(0):
-            if fd == self._socket.fileno():
-                self._accept()
-            elif fd in self._connections:
+        ready = dict(self._epoll.poll(0))
+        is_called = ready.pop(self._socket.fileno(), 0)
+        for fd, events in ready.items():
+            if fd in self._connections:
                 self._go_on(self._connections[fd], events)
+        if is_called:  # last: a new connection may get the number of one that gives way
+            self._accept()
         self.tick()
 
     def tick(self) -> None:

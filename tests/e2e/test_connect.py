@@ -7,6 +7,7 @@ import json
 import os
 import signal
 import socket
+import subprocess
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -19,7 +20,7 @@ import pytest
 from support.cgroups import OwnCgroup
 from support.command import threadtrace
 from support.puppet import Puppet
-from support.stream import Stream, path_of, validate
+from support.stream import THREADTRACE, Stream, path_of, validate
 from support.waiting import wait_until
 from threadtrace.answering import MAX_CONNECTIONS, MAX_LISTENERS
 from threadtrace.errors import UnavailableError
@@ -270,6 +271,19 @@ def _until_loss(reader: socket.socket) -> list[Event]:
         and event["threadtrace"]["where"] == "connection"
     ]
     return events[: index + 1]
+
+
+def test_the_view_answers_too(host: None, path: Path) -> None:
+    command = [*THREADTRACE, "top", "--batch", "--interval", "0.1", "--socket", str(path)]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as view:
+        try:
+            wait_until(path.is_socket, DEADLINE_SECONDS, "it listens")
+            wait_until(lambda: _tells_events(path), DEADLINE_SECONDS, "it tells events")
+            assert answer_to(path, b'{"get": "why"}\n')["source"] == "agent"
+        finally:
+            view.send_signal(signal.SIGTERM)
+            view.wait(DEADLINE_SECONDS)
+    assert not path.exists()
 
 
 def test_of_those_that_say_nothing_the_oldest_gives_way(agent: Stream, path: Path) -> None:

@@ -6,6 +6,7 @@ Runs wherever Python does: nothing here is Linux's own. docs/remote.md describes
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -213,5 +214,6 @@ def _reason(error: Exception) -> str:
     if isinstance(error, asyncio.TimeoutError):
         return f"it did not answer within {_SILENT_SECONDS:g} s"
     if isinstance(error, OSError):
-        return error.strerror or str(error) or type(error).__name__
+        # asyncio's own words repeat the address.
+        return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
     return str(error)
