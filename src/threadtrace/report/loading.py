@@ -26,7 +26,7 @@ def load(path: str) -> Recording:
     recording = collect(EventReader(notes).read(read_lines(path, notes)), notes)
     if not recording.nodes:
         name = "standard input" if path == STDIN else short_name(path, 200)
-        raise RecordingWithoutEvents(f"{name} {_what_it_is(notes)}")
+        raise RecordingWithoutEvents(f"{name} {what_it_is(notes)}")
     return recording
 
 
@@ -44,7 +44,8 @@ def chosen_node(recording: Recording, name: str | None) -> NodeRecord:
     raise UsageError(f"--node: no event of {short_name(name)} in it; there are {known}")
 
 
-def _what_it_is(notes: Notes) -> str:
+def what_it_is(notes: Notes) -> str:
+    """Words for a file in which no event was found, and the remedy."""
     if notes.other_major:
         versions = ", ".join(short_name(version) for version in sorted(notes.other_major))
         return (

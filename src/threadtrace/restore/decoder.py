@@ -77,15 +77,19 @@ class EventDecoder:
     def feed(self, event: Event) -> None:
         """Take one event; never raises, whatever is in it."""
         if event.name == STARTED or event.agent_id != self._agent_id:
-            self.flush()
-            self._forget()
-            self._agent_id = event.agent_id
-            self._output.on_start(about_of(event))
+            self.begin(event)
             if event.name == STARTED:
                 return
         handler = self._handlers.get(event.name)
         if handler is None or not handler(event):
             self.unusable += 1
+
+    def begin(self, event: Event) -> None:
+        """Another run of an agent, of which that is the first event; tells who speaks."""
+        self.flush()
+        self._forget()
+        self._agent_id = event.agent_id
+        self._output.on_start(about_of(event))
 
     def flush(self) -> None:
         """Nothing more belongs to the tick, if one has begun: tell it."""

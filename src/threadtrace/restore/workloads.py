@@ -20,6 +20,15 @@ _ID_BEFORE = "container "
 _POD_BEFORE = "pod "
 
 
+def place_of(event: Event) -> object:
+    """What stands for the workload of an event, at the cost of a look at it."""
+    path = text(inner(inner(event.fields, "process"), "linux"), "cgroup")
+    if path is not None:
+        return path
+    label = inner(event.details, "workload")
+    return text(label, "kind"), text(label, "name")
+
+
 class Workloads:
     """What grows: one entry a workload that was named, until ``forget``; ``MAX_WORKLOADS``."""
 
