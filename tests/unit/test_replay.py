@@ -136,7 +136,7 @@ class Playing:
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Let it run; fails where the condition does not come true."""
-        deadline = asyncio.get_running_loop().time() + 30
+        deadline = asyncio.get_running_loop().time() + 300
         while not condition():
             if self._task.done():
                 self._task.result()
