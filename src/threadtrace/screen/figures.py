@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 from rich.cells import cell_len, chop_cells, set_cell_size
@@ -14,6 +15,7 @@ _BLOCKS = " ▁▂▃▄▅▆▇█"
 _EIGHTHS = "▏▎▍▌▋▊▉"
 _FULL, _EMPTY = "█", "░"
 _ELLIPSIS = "…"
+_FACTORS = ((1e18, "E"), (1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
 
 def count(value: int | None) -> str:
@@ -27,8 +29,9 @@ def short_count(value: int | None) -> str:
         return UNKNOWN
     if abs(value) < 10_000:
         return f"{value:,}"
-    for factor, unit in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= factor:
+    for factor, unit in _FACTORS:
+        # What would be rounded to 1,000 of a unit is one of the next.
+        if abs(value) >= factor * 0.9995:
             number = value / factor
             digits = 0 if abs(number) >= 99.95 else 1 if abs(number) >= 9.995 else 2
             return f"{number:.{digits}f}{unit}"
@@ -36,21 +39,31 @@ def short_count(value: int | None) -> str:
 
 
 def rate(per_second: float | None, sign: str = "") -> str:
-    """At most six characters: ``0.3``, ``45.0``, ``1,203``; a dash for nothing."""
-    if per_second is None or not round(per_second, 1):
+    """At most six characters and a sign: ``0.3``, ``45.0``, ``1,203``; a dash for nothing."""
+    if per_second is None or not math.isfinite(per_second) or not round(per_second, 1):
         return UNKNOWN
-    if abs(per_second) < 100:
+    if abs(per_second) < 99.95:
         return f"{per_second:{sign},.1f}"
-    if abs(per_second) < 10_000:
+    if abs(per_second) < 9_999.5:
         return f"{per_second:{sign},.0f}"
     return ("+" if sign and per_second > 0 else "") + short_count(round(per_second))
 
 
+def rate_in_words(per_second: float | None, sign: str = "") -> str:
+    """With its unit, where it stands in a sentence: ``45.0/s``, ``0/s``; a dash for unknown."""
+    if per_second is None or not math.isfinite(per_second):
+        return UNKNOWN
+    text = rate(per_second, sign)
+    return f"{'0' if text == UNKNOWN else text}/s"
+
+
 def share(ratio: float | None) -> str:
-    """``97%``; never 100 % of what is not used up."""
-    if ratio is None:
+    """At most five characters: ``97%``, ``>999%``; never 100 % of what is not used up."""
+    if ratio is None or math.isnan(ratio):
         return UNKNOWN
     percent = ratio * 100
+    if percent >= 999.5:
+        return ">999%"
     if 99 < percent < 100:
         return "99%"
     return f"{percent:.0f}%" if percent >= 0.95 or not ratio else "<1%"
@@ -58,8 +71,9 @@ def share(ratio: float | None) -> str:
 
 def duration(seconds: float | None) -> str:
     """At most six characters: ``0.4s``, ``43s``, ``12m``, ``5h``, ``3d``."""
-    if seconds is None:
+    if seconds is None or math.isnan(seconds):
         return UNKNOWN
+    seconds = max(0.0, seconds)
     if seconds < 9.95:
         return f"{seconds:.1f}s"
     for length, unit in ((120, "s"), (7_200, "m"), (172_800, "h")):
@@ -70,7 +84,7 @@ def duration(seconds: float | None) -> str:
 
 def bar(ratio: float | None, width: int) -> str:
     """A horizontal bar of that many cells; never full before the limit is reached."""
-    if ratio is None or width < 1:
+    if ratio is None or math.isnan(ratio) or width < 1:
         return " " * max(0, width)
     eighths = int(max(0.0, min(1.0, ratio)) * width * 8)
     if ratio < 1:
@@ -114,6 +128,14 @@ def plot(values: Sequence[float | None], width: int, height: int) -> list[str]:
             line += _BLOCKS[max(0, min(8, level - row * 8))]
         lines.append(line.rjust(width))
     return lines
+
+
+def time_axis(minutes: int, width: int) -> str:
+    """What stands below a plot that ends now: when it begins, and that."""
+    begin, end = f"-{minutes}m", "now"
+    if width < len(begin) + len(end):
+        return end.rjust(width)[-width:] if width > 0 else ""
+    return begin + end.rjust(width - len(begin))
 
 
 def fitted(text: str, width: int) -> str:
@@ -175,6 +197,7 @@ def _cut_in_the_middle(text: str, width: int) -> str:
 
 
 def _largest_of_shares(values: Sequence[float | None], width: int) -> list[float | None]:
+    values = [None if value is None or not math.isfinite(value) else value for value in values]
     if len(values) <= width:
         return list(values)
     columns: list[float | None] = []
