@@ -52,7 +52,7 @@ class Choice:
         if name == self.sort:
             self.is_ascending = not self.is_ascending
         else:
-            self.is_ascending = column is not None and column.is_text
+            self.is_ascending = column is not None and column.begins_ascending
         self.sort = name
 
 

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, NamedTuple, TypeVar
 
+from rich.cells import cell_len
+
 from threadtrace.screen.figures import fitted, right
 
 T = TypeVar("T")
@@ -40,7 +42,14 @@ class Column(Generic[T]):
     stretch: int = 0
     """Its share of the cells that are left over."""
     is_text: bool = False
-    """Stands at the left, and sorts from A to Z."""
+    """Stands at the left, and sorts from A to Z unless it ranks."""
+    ranks: bool = False
+    """Its words or names are sorted by a number: the largest comes first."""
+
+    @property
+    def begins_ascending(self) -> bool:
+        """Which way it sorts when it is chosen."""
+        return self.is_text and not self.ranks
 
 
 class Placed(NamedTuple):
@@ -85,6 +94,19 @@ def cells(placed: Sequence[Placed], row: Any) -> list[Cell]:
     for column, _, width in placed:
         text, style = column.cell(row, width)
         found.append(Cell(fitted(text, width) if column.is_text else right(text, width), style))
+    return found
+
+
+def cropped(line: Sequence[Cell], width: int) -> list[Cell]:
+    """Of a line that is no row: at most that wide, its end cut where it is too long."""
+    found: list[Cell] = []
+    room = width
+    for cell in line:
+        length = cell_len(cell.text)
+        if length > room:
+            return [*found, Cell(fitted(cell.text, room), cell.style)] if room else found
+        found.append(cell)
+        room -= length
     return found
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from math import inf
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload, WorkloadKind
 from threadtrace.model.danger import EXPLODING
-from threadtrace.model.explosion import State
+from threadtrace.model.explosion import Forecast, State
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 
 SortWorkloads = Callable[[Iterable["Line"]], list["Line"]]
@@ -16,8 +17,8 @@ _NOT_IN_PODS = "not in pods"
 _WORST = (
     State.EXHAUSTED,
     State.EXPLODING,
-    State.RECOVERING,
     State.GROWING,
+    State.RECOVERING,
     State.QUIET,
 )
 
@@ -51,44 +52,56 @@ def tree(
         closed: keys of groups that are folded.
         in_order: sorts siblings.
     """
-    root = _Branch("group:", node or "node", shots)
-    for name, inside in _by(shots, _namespace).items():
-        branch = root.branch(f"group:{name}", name, inside)
-        if name == _NOT_IN_PODS:
-            branch.leaves = [_leaf(shot, shot.workload.name) for shot in inside]
-            continue
-        for pod, containers in _by(inside, _pod).items():
-            twig = branch.branch(f"group:{name}/{pod}", pod, containers)
-            twig.leaves = [_leaf(shot, _container(shot)) for shot in containers]
-    return root.lines(0, closed, in_order)
+    branches = [
+        _namespace_branch(name, inside, closed) for name, inside in _by(shots, _namespace).items()
+    ]
+    root = _Branch("group:", node or "node", 0, closed, branches)
+    return root.lines(in_order)
+
+
+def _namespace_branch(name: str, shots: Sequence[WorkloadSnapshot], closed: set[str]) -> _Branch:
+    key = f"group:{name}"
+    if name == _NOT_IN_PODS:
+        leaves = [Line(shot.workload.key, shot.workload.name, shot, 2) for shot in shots]
+        return _Branch(key, name, 1, closed, (), leaves)
+    pods = [
+        _Branch(f"{key}/{pod}", pod, 2, closed, (), [_leaf(shot) for shot in inside])
+        for pod, inside in _by(shots, _pod).items()
+    ]
+    return _Branch(key, name, 1, closed, pods)
 
 
 class _Branch:
-    def __init__(self, key: str, label: str, shots: Sequence[WorkloadSnapshot]) -> None:
-        self.line = Line(key, label, _sum(key, shots))
-        self.branches: dict[str, _Branch] = {}
-        self.leaves: list[Line] = []
+    """A group. Its sum is that of the groups in it, so that each workload is added once."""
 
-    def branch(self, key: str, label: str, shots: Sequence[WorkloadSnapshot]) -> _Branch:
-        branch = self.branches[key] = _Branch(key, label, shots)
-        return branch
+    def __init__(
+        self,
+        key: str,
+        label: str,
+        depth: int,
+        closed: set[str],
+        branches: Sequence[_Branch],
+        leaves: Sequence[Line] = (),
+    ) -> None:
+        self.branches = {branch.line.key: branch for branch in branches}
+        self.leaves = leaves
+        inside = [branch.line.shot for branch in branches] or [leaf.shot for leaf in leaves]
+        self.line: Line = Line(key, label, _sum(key, inside), depth, key not in closed)
 
-    def lines(self, depth: int, closed: set[str], in_order: SortWorkloads) -> list[Line]:
-        is_open = self.line.key not in closed
-        found = [self.line._replace(depth=depth, is_open=is_open)]
-        if is_open:
-            children = [branch.line for branch in self.branches.values()]
-            for child in in_order([*children, *self.leaves]):
-                branch = self.branches.get(child.key)
-                if branch is None:
-                    found.append(child._replace(depth=depth + 1))
-                else:
-                    found += branch.lines(depth + 1, closed, in_order)
+    def lines(self, in_order: SortWorkloads) -> list[Line]:
+        """Itself, and what is in it unless it is folded."""
+        found = [self.line]
+        if not self.line.is_open:
+            return found
+        if not self.branches:
+            return found + (list(self.leaves) if len(self.leaves) == 1 else in_order(self.leaves))
+        for line in in_order([branch.line for branch in self.branches.values()]):
+            found += self.branches[line.key].lines(in_order)
         return found
 
 
-def _leaf(shot: WorkloadSnapshot, label: str) -> Line:
-    return Line(shot.workload.key, label, shot)
+def _leaf(shot: WorkloadSnapshot) -> Line:
+    return Line(shot.workload.key, _container(shot), shot, 3)
 
 
 def _by(
@@ -123,20 +136,16 @@ def _container(shot: WorkloadSnapshot) -> str:
 
 def _sum(key: str, shots: Sequence[WorkloadSnapshot]) -> WorkloadSnapshot:
     """One workload that stands for all of these. It has a limit where all have the same."""
-    counts = Totals(*map(sum, zip(*(shot.counts for shot in shots))))
-    refused: dict[int, int] = {}
-    for shot in shots:
-        for error, count in shot.refused_by_errno.items():
-            refused[error] = refused.get(error, 0) + count
-    first = shots[0]
+    workload, first = Workload(WorkloadKind.CGROUP, key, None), shots[0]
+    if len(shots) == 1:
+        return first._replace(workload=workload, top_processes=first.top_processes[:1])
     has_same_limit = all(shot.limit_path == first.limit_path for shot in shots)
     processes = [process for shot in shots for process in shot.top_processes[:1]]
-    forecasts = [shot.forecast for shot in shots if shot.forecast and shot.forecast.seconds]
     return WorkloadSnapshot(
-        workload=Workload(WorkloadKind.CGROUP, key, None),
+        workload=workload,
         interval_seconds=first.interval_seconds,
-        counts=counts,
-        refused_by_errno=refused,
+        counts=Totals(*map(sum, zip(*(shot.counts for shot in shots)))),
+        refused_by_errno=_refused(shots),
         tasks=sum(shot.tasks for shot in shots),
         tasks_peak=sum(shot.tasks_peak for shot in shots),
         limit=first.limit if has_same_limit else None,
@@ -146,8 +155,25 @@ def _sum(key: str, shots: Sequence[WorkloadSnapshot]) -> WorkloadSnapshot:
         top_processes=tuple(sorted(processes, key=lambda process: -process.threads)[:1]),
         is_active=any(shot.is_active for shot in shots),
         state=_worst(shots),
-        forecast=min(forecasts, key=lambda forecast: forecast.seconds or 0.0, default=None),
+        forecast=_soonest(shots),
     )
+
+
+def _refused(shots: Iterable[WorkloadSnapshot]) -> dict[int, int]:
+    refused: dict[int, int] = {}
+    for shot in shots:
+        for error, count in shot.refused_by_errno.items():
+            refused[error] = refused.get(error, 0) + count
+    return refused
+
+
+def _soonest(shots: Iterable[WorkloadSnapshot]) -> Forecast | None:
+    found, least = None, inf
+    for shot in shots:
+        forecast = shot.forecast
+        if forecast is not None and forecast.seconds is not None and forecast.seconds < least:
+            found, least = forecast, forecast.seconds
+    return found
 
 
 def _worst(shots: Iterable[WorkloadSnapshot]) -> State | None:

@@ -31,10 +31,23 @@ def in_order(lines: Iterable[Line], key: SortKey, is_ascending: bool) -> list[Li
 
 
 def held(lines: Sequence[Line], order_before: Sequence[str]) -> list[Line]:
-    """In the order in which they stood before; who is new stands last."""
+    """In the order in which they stood before; who is new stands last, in a tree in its group."""
+    before = set(order_before)
     by_key = {line.key: line for line in lines}
-    kept = [by_key.pop(key) for key in order_before if key in by_key]
-    return kept + list(by_key.values())
+    kept = [by_key[key] for key in dict.fromkeys(order_before) if key in by_key]
+    if not any(line.depth for line in lines):
+        return kept + [line for line in lines if line.key not in before]
+    following: dict[str, list[Line]] = {}
+    last = ""
+    for line in lines:
+        if line.key in before:
+            last = line.key
+        else:
+            following.setdefault(last, []).append(line)
+    found = following.get("", [])
+    for line in kept:
+        found += [line, *following.get(line.key, ())]
+    return found
 
 
 def pinned(lines: Sequence[Line], key: str | None, position: int) -> list[Line]:
@@ -43,5 +56,5 @@ def pinned(lines: Sequence[Line], key: str | None, position: int) -> list[Line]:
     if mine is None:
         return list(lines)
     others = [line for line in lines if line is not mine]
-    position = min(position, len(others))
+    position = max(0, min(position, len(others)))
     return [*others[:position], mine, *others[position:]]

@@ -10,6 +10,7 @@ from threadtrace.model.explosion import State
 from threadtrace.model.snapshot import WorkloadSnapshot
 from threadtrace.screen import figures
 from threadtrace.screen.columns import Cell, Column
+from threadtrace.screen.limits import seconds_left, used_ratio
 from threadtrace.screen.lines import Line
 from threadtrace.text import printable
 
@@ -93,7 +94,7 @@ def _tasks(line: Line, width: int) -> Cell:
 
 def _used(line: Line, width: int) -> Cell:
     del width
-    ratio = line.shot.limit_used_ratio
+    ratio = used_ratio(line.shot)
     return _NOTHING if ratio is None else Cell(figures.share(ratio), used_style(ratio))
 
 
@@ -102,6 +103,8 @@ def _limit(line: Line, width: int) -> Cell:
     if shot.limit is None:
         return _NOTHING
     number = figures.count(shot.limit)
+    if len(number) > width - 4:
+        number = figures.short_count(shot.limit)
     return Cell(f"{number} {figures.squeezed(owner_word(shot), max(3, width - len(number) - 1))}")
 
 
@@ -129,17 +132,15 @@ def _refused(counts_refusals: bool, line: Line, width: int) -> Cell:
 
 def _left(line: Line, width: int) -> Cell:
     del width
-    seconds = line.shot.forecast.seconds if line.shot.forecast else None
     if line.shot.state is State.EXHAUSTED:
         return Cell("none", "danger")
+    seconds = seconds_left(line.shot)
     return _NOTHING if seconds is None else Cell(figures.duration(seconds), left_style(seconds))
 
 
 def _urgency(line: Line) -> float | None:
     """The less is left, the greater."""
-    if line.shot.state is State.EXHAUSTED:
-        return 0.0
-    seconds = line.shot.forecast.seconds if line.shot.forecast else None
+    seconds = seconds_left(line.shot)
     return None if seconds is None else -seconds
 
 
@@ -163,10 +164,10 @@ def workload_columns(
     """All of them, in the order in which they stand."""
     return (
         Column("workload", "WORKLOAD", _name, lambda x: x.label, 24, 0, 4, True),
-        Column("state", "STATE", _state, _severity, 10, 1, 0, True),
+        Column("state", "STATE", _state, _severity, 10, 1, 0, True, True),
         Column("tasks", "TASKS", _tasks, lambda x: x.shot.tasks, 7, 2),
-        Column("used", "USED", _used, lambda x: x.shot.limit_used_ratio, 5, 3),
-        Column("limit", "OF LIMIT", _limit, lambda x: x.shot.limit, 14, 11, 1, True),
+        Column("used", "USED", _used, lambda x: used_ratio(x.shot), 5, 3),
+        Column("limit", "OF LIMIT", _limit, lambda x: x.shot.limit, 14, 11, 1, True, True),
         Column(
             "threads",
             "THR/s",
@@ -208,5 +209,5 @@ def workload_columns(
             4,
         ),
         Column("left", "LEFT", _left, _urgency, 6, 4),
-        Column("process", "TOP PROCESS", _top_process, _most_threads, 16, 7, 2, True),
+        Column("process", "TOP PROCESS", _top_process, _most_threads, 20, 7, 2, True, True),
     )
