@@ -100,12 +100,12 @@ def explosion(about: Workload = WEB, **changes: Any) -> Explosion:
     )._replace(**changes)
 
 
-def refusal(victim: Workload = WEB, **changes: Any) -> Refusal:
+def refusal(about: Workload = WEB, **changes: Any) -> Refusal:
     """By the limit of a pod, which another container holds."""
     process = LargestProcess(77, "java", 280)
     return Refusal(
         time_ns=NOW,
-        victim=Victim(victim, 4711, 4712, "probe"),
+        victim=Victim(about, 4711, 4712, "probe"),
         error=11,
         refused=Refused.THREAD,
         limit=Limit.PIDS_MAX,

@@ -8,36 +8,49 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Sequence
-from math import nan
+from math import ceil, nan
 
 from threadtrace.clock import NANOSECONDS
 from threadtrace.model.snapshot import NodeSnapshot, Snapshot, WorkloadSnapshot
 
 SECONDS = 120
 _VALUES = 3
+_NOTHING_SEEN = array("f", [nan]) * SECONDS
 
 
 class Track:
     """Three values a second in a ring: each second keeps its largest."""
 
     def __init__(self) -> None:
-        self._values = [array("f", [nan]) * SECONDS for _ in range(_VALUES)]
+        self._values = [_NOTHING_SEEN[:] for _ in range(_VALUES)]
         self._last_second: int | None = None
         self.changed_second = 0
 
-    def add(self, second: int, values: Sequence[float]) -> None:
-        """Values of an interval that ended in that second; the seconds since the last keep them."""
+    def add(self, second: int, values: Sequence[float], interval_seconds: float) -> None:
+        """Values of an interval that ended in that second: all seconds of it keep them."""
+        if self._last_second is not None and second == self._last_second + 1:
+            slot = second % SECONDS
+            for ring, value in zip(self._values, values):
+                ring[slot] = value
+            self._last_second = second
+        else:
+            self._add_to_any(second, values, max(1, ceil(interval_seconds)))
+
+    def _add_to_any(self, second: int, values: Sequence[float], span: int) -> None:
+        """The first, or one that is not of the next second."""
         last = self._last_second
         if last is None or second - last >= SECONDS or second < last - 1:
             for ring in self._values:
-                ring[:] = array("f", [nan]) * SECONDS
-            last = second - 1
+                ring[:] = _NOTHING_SEEN
+            last = second - min(span, SECONDS)
+        # A tick late by a moment skips a second; a longer gap is one.
+        begin = max(last + 1, second - span)
         for ring, value in zip(self._values, values):
             if second <= last:
                 slot = second % SECONDS
                 ring[slot] = value if ring[slot] != ring[slot] else max(ring[slot], value)
             for between in range(last + 1, second + 1):
-                ring[between % SECONDS] = value
+                ring[between % SECONDS] = value if between >= begin else nan
         self._last_second = max(second, last)
 
     def values(self, which: int, until_second: int) -> list[float | None]:
@@ -74,7 +87,7 @@ class History:
     def add(self, snapshot: Snapshot) -> None:
         """A tick."""
         self._second = second = snapshot.time_ns // NANOSECONDS
-        self._node.add(second, _node_values(snapshot.node))
+        self._node.add(second, _node_values(snapshot.node), snapshot.node.interval_seconds)
         for shot in snapshot.workloads:
             track = self._tracks.get(shot.workload.key)
             if track is None:
@@ -83,7 +96,7 @@ class History:
                 track = self._tracks[shot.workload.key] = Track()
             if shot.is_active:
                 track.changed_second = second
-            track.add(second, _workload_values(shot))
+            track.add(second, _workload_values(shot), shot.interval_seconds)
         resting = [
             key
             for key, track in self._tracks.items()

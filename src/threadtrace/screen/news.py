@@ -87,10 +87,11 @@ class News:
         """Those under way, largest first."""
         return sorted(self._explosions.values(), key=lambda explosion: -explosion.tasks)
 
-    def recent_refusals(self, since_ns: int | None = None) -> list[Refusal]:
-        """Of the last ten seconds, or since then; oldest first."""
-        since = self._now_ns - _REFUSES_NS if since_ns is None else since_ns
-        return [refusal for refusal in self._refusals if refusal.time_ns > since]
+    def recent_refusals(self) -> list[Refusal]:
+        """Of the last ten seconds; oldest first."""
+        # What seems to lie in the future was told before somebody set the clock back.
+        now = self._now_ns
+        return [refusal for refusal in self._refusals if abs(now - refusal.time_ns) < _REFUSES_NS]
 
     def refusals_about(self, key: str) -> list[Refusal]:
         """In which a workload was refused, or held what others were refused for; newest first."""

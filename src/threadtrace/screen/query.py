@@ -2,7 +2,8 @@
 
 Words must all match. ``shop`` matches a name, path, image or process; ``ns:shop`` a part of one
 field; ``ns=shop`` the whole of it; ``refused>0`` a number; a minus before any of these turns it
-around. Quotes hold spaces together.
+around. Quotes hold spaces together. A backslash is a character like others: names that hold what a
+terminal cannot show are shown with one.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import operator
 import re
 import shlex
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 
+from threadtrace.model.explosion import State
 from threadtrace.model.snapshot import WorkloadSnapshot
+from threadtrace.screen.limits import seconds_left, used_ratio
 
 Matches = Callable[[WorkloadSnapshot], bool]
 _Number = Callable[[WorkloadSnapshot], "float | None"]
@@ -26,18 +29,17 @@ _OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     "=": operator.eq,
 }
-_TERM = re.compile(r"(?P<field>[a-z_/]+)(?P<operator>>=|<=|>|<|=|:)(?P<value>.*)", re.DOTALL)
-_NUMBER = re.compile(r"(?P<number>\d+(\.\d+)?|\.\d+)(?P<unit>[a-z%]*)")
+_TERM = re.compile(r"(?P<field>[a-z_/]+)(?P<operator>>=|<=|!=|==|>|<|=|:)(?P<value>.*)", re.DOTALL)
+_NUMBER = re.compile(r"(?P<number>-?(\d[\d,]*(\.\d+)?|\.\d+))(?P<unit>[a-z%]*)")
+_COUNT_UNITS = {"": 1.0, "k": 1e3, "m": 1e6}
 _UNITS = {
-    "": 1.0,
-    "k": 1e3,
-    "m": 1e6,
-    "%": 1.0,
-    "s": 1.0,
-    "min": 60.0,
-    "h": 3600.0,
-    "d": 86_400.0,
+    "used": {"": 1.0, "%": 1.0},
+    "left": {"": 1.0, "s": 1.0, "m": 60.0, "min": 60.0, "h": 3600.0, "d": 86_400.0},
 }
+"""Of the fields that are no counts."""
+_EXAMPLES = {"used": "80 or 80%", "left": "90, 90s, 5m, 2h or 1d"}
+_BETWEEN = "\0"
+"""Names: none of those that the kernel gives can hold it."""
 
 
 class QueryError(ValueError):
@@ -51,26 +53,35 @@ def compiled(text: str) -> Matches:
         QueryError: a field that is none, or no number where one is needed.
     """
     try:
-        words = shlex.split(text)
+        words = _words(text)
     except ValueError:
         raise QueryError("a quote is not closed") from None
     terms = [_term(word) for word in words]
     return lambda shot: all(term(shot) for term in terms)
 
 
+def _words(text: str) -> list[str]:
+    splitter = shlex.shlex(text, posix=True)
+    splitter.whitespace_split, splitter.commenters, splitter.escape = True, "", ""
+    return list(splitter)
+
+
 def _term(word: str) -> Matches:
     if word.startswith("-") and len(word) > 1:
         inner = _term(word[1:])
         return lambda shot: not inner(shot)
-    found = _TERM.fullmatch(word)
-    if found is None:
-        return partial(_matches_anything, word.casefold())
+    folded = word.casefold()
+    found = _TERM.fullmatch(folded)
+    if found is None or ("/" in found["field"] and found["operator"] == ":"):
+        return partial(_matches_anything, folded)  # an image's name has slashes and a colon
     field, sign, value = found["field"], found["operator"], found["value"]
+    if sign in ("!=", "=="):
+        right = f"-{field}={value}" if sign == "!=" else f"{field}={value}"
+        raise QueryError(f"there is no {sign}: write {right}")
     if field in _TEXTS and sign in (":", "="):
-        wanted = value.casefold()
-        return partial(_matches_text, _TEXTS[field], sign == "=", wanted)
+        return partial(_matches_text, _TEXTS[field], sign == "=", value)
     if field in _NUMBERS and sign in _OPERATORS:
-        return partial(_matches_number, _NUMBERS[field], _OPERATORS[sign], _number(word, value))
+        return partial(_matches_number, _NUMBERS[field], _OPERATORS[sign], _number(field, value))
     if field in _NUMBERS:
         raise QueryError(f"{field} is a number: write {field}>0 or {field}<=100")
     if field in _TEXTS:
@@ -78,16 +89,18 @@ def _term(word: str) -> Matches:
     raise QueryError(f"no field {field}: there are {' '.join([*_TEXTS, *_NUMBERS])}")
 
 
-def _number(word: str, value: str) -> float:
-    found = _NUMBER.fullmatch(value.casefold())
-    if found is None or found["unit"] not in _UNITS:
-        raise QueryError(f"{word}: {value or 'nothing'} is no number (100, 2k, 50%, 5min)")
-    return float(found["number"]) * _UNITS[found["unit"]]
+def _number(field: str, value: str) -> float:
+    units = _UNITS.get(field, _COUNT_UNITS)
+    found = _NUMBER.fullmatch(value)
+    if found is None or found["unit"] not in units:
+        example = _EXAMPLES.get(field, "100, 1,500 or 2k")
+        raise QueryError(f"{field}: {value or 'nothing'} is no number: write {example}")
+    return float(found["number"].replace(",", "")) * units[found["unit"]]
 
 
 def _matches_text(text_of: _Text, is_whole: bool, wanted: str, shot: WorkloadSnapshot) -> bool:
     text = (text_of(shot) or "").casefold()
-    return text == wanted if is_whole else wanted in text
+    return wanted in text.split(_BETWEEN) if is_whole else wanted in text
 
 
 def _matches_number(
@@ -101,17 +114,14 @@ def _matches_number(
 
 
 def _matches_anything(wanted: str, shot: WorkloadSnapshot) -> bool:
-    return any(wanted in text.casefold() for text in _searched(shot))
+    return wanted in _searched(shot).casefold()
 
 
-def _searched(shot: WorkloadSnapshot) -> Iterable[str]:
+def _searched(shot: WorkloadSnapshot) -> str:
     workload = shot.workload
-    yield workload.name
-    yield workload.cgroup_path or ""
-    yield workload.container_id or ""
-    yield (workload.names.image_name if workload.names else None) or ""
-    for process in shot.top_processes:
-        yield process.name
+    image = workload.names.image_name if workload.names else None
+    texts = (workload.name, workload.cgroup_path or "", workload.container_id or "", image or "")
+    return _BETWEEN.join([*texts, *(process.name for process in shot.top_processes)])
 
 
 def namespace(shot: WorkloadSnapshot) -> str | None:
@@ -130,23 +140,23 @@ def _container(shot: WorkloadSnapshot) -> str | None:
 
 def state_word(shot: WorkloadSnapshot) -> str:
     """``quiet`` where nothing else is known; ``refused`` while clones are."""
-    if shot.state is not None:
-        return shot.state.value
+    if shot.state is not None and shot.state is not State.QUIET:
+        return str(shot.state.value)
     return "refused" if shot.counts.refused else "quiet"
 
 
 def _state(shot: WorkloadSnapshot) -> str:
     """Both words, where a workload explodes and is refused."""
     word = state_word(shot)
-    return f"{word} refused" if shot.counts.refused and word != "refused" else word
+    return f"{word}{_BETWEEN}refused" if shot.counts.refused and word != "refused" else word
 
 
 def _processes(shot: WorkloadSnapshot) -> str:
-    return "\n".join(process.name for process in shot.top_processes)
+    return _BETWEEN.join(process.name for process in shot.top_processes)
 
 
 def _percent(shot: WorkloadSnapshot) -> float | None:
-    ratio = shot.limit_used_ratio
+    ratio = used_ratio(shot)
     return None if ratio is None else ratio * 100
 
 
@@ -173,6 +183,6 @@ _NUMBERS: dict[str, _Number] = {
     "processes": lambda shot: shot.processes_created_per_second,
     "exits": lambda shot: shot.exited_per_second,
     "net": lambda shot: shot.growth_per_second,
-    "refused": lambda shot: shot.counts.refused,
-    "left": lambda shot: shot.forecast.seconds if shot.forecast else None,
+    "refused": lambda shot: shot.refused_per_second,
+    "left": seconds_left,
 }
