@@ -111,10 +111,13 @@ class Board:
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
         self._latest = snapshot
-        if not self._is_paused or self.snapshot is None:
+        is_first = self.snapshot is None
+        if is_first or not self._is_paused:
             self.snapshot = snapshot
         self.ticks += 1
         self.history.add(snapshot)
+        if is_first and self._is_paused:
+            self.history.hold(True)
         self.news.add_snapshot(snapshot)
 
     @property

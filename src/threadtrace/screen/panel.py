@@ -13,7 +13,7 @@ from threadtrace.model.explosion import Explosion
 from threadtrace.model.snapshot import WorkloadSnapshot
 from threadtrace.output.explosions import describe_explosion
 from threadtrace.screen import figures
-from threadtrace.screen.columns import Cell
+from threadtrace.screen.columns import Cell, cropped
 from threadtrace.screen.history import SECONDS, History
 from threadtrace.screen.news import Entry
 from threadtrace.screen.query import state_word
@@ -38,27 +38,28 @@ def title_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
     name = figures.squeezed(workload.name, max(8, width - 14))
     first = [Cell(name, "bold"), Cell("  "), Cell(state, style)]
     words = "  ".join(word for word in about if word)
-    return [first, [Cell(figures.squeezed(words, width), "dim")]]
+    return _within([first, [Cell(figures.squeezed(words, width), "dim")]], width)
 
 
 def number_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
     """What it holds and does."""
     counts = [
-        f"{shot.tasks:,} tasks, {shot.tasks_peak:,} at most",
-        f"threads {figures.rate(shot.threads_created_per_second)}/s",
-        f"processes {figures.rate(shot.processes_created_per_second)}/s",
-        f"exits {figures.rate(shot.exited_per_second)}/s",
-        f"net {figures.rate(shot.growth_per_second, '+')}/s",
+        f"{shot.tasks:,} tasks",
+        f"{shot.tasks_peak:,} at most",
+        f"threads {figures.rate_in_words(shot.threads_created_per_second)}",
+        f"processes {figures.rate_in_words(shot.processes_created_per_second)}",
+        f"exits {figures.rate_in_words(shot.exited_per_second)}",
+        f"net {figures.rate_in_words(shot.growth_per_second, '+')}",
     ]
     lines = [[Cell(line)] for line in _flowed(counts, width)]
     if shot.counts.refused:
-        refused = f"refused {figures.rate(max(0.1, shot.refused_per_second))}/s"
+        refused = f"refused {figures.rate_in_words(max(0.1, shot.refused_per_second))}"
         lines.append([Cell(refused, "danger")])
     forecast = shot.forecast
     if forecast is not None and forecast.seconds is not None:
         text = f"{forecast.limit.name.lower()} is used up in {figures.duration(forecast.seconds)}"
         lines.append([Cell(text, left_style(forecast.seconds))])
-    return lines
+    return _within(lines, width)
 
 
 def history_lines(history: History, shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
@@ -66,7 +67,8 @@ def history_lines(history: History, shot: WorkloadSnapshot, width: int) -> list[
     key = shot.workload.key
     tasks = history.tasks(key)
     if not tasks:
-        return [[Cell(f"tasks: {shot.tasks:,}, unchanged for two minutes", "dim")]]
+        text = f"tasks: {shot.tasks:,}, unchanged for two minutes"
+        return _within([[Cell(text, "dim")]], width)
     known = [value for value in tasks if value is not None]
     room = min(width, SECONDS)
     lowest, highest = min(known, default=0), max(known, default=0)
@@ -74,25 +76,26 @@ def history_lines(history: History, shot: WorkloadSnapshot, width: int) -> list[
         [Cell(f"tasks, the last two minutes: {lowest:,.0f} to {highest:,.0f}", "bold")]
     ]
     lines += [[Cell(line, "spark")] for line in figures.plot(tasks, room, _PLOT_LINES)]
+    lines.append([Cell(figures.time_axis(SECONDS // 60, room), "dim")])
     births = history.workload_births(key)
-    lines.append([Cell(f"births a second, up to {_most(births)}", "bold")])
+    lines.append([Cell(f"births, up to {_most(births)}", "bold")])
     lines.append([Cell(figures.sparkline(births, room), "spark")])
     refusals = history.workload_refusals(key)
     if any(refusals):
-        lines.append([Cell(f"refused a second, up to {_most(refusals)}", "bold")])
+        lines.append([Cell(f"refused, up to {_most(refusals)}", "bold")])
         lines.append([Cell(figures.sparkline(refusals, room), "danger")])
-    return lines
+    return _within(lines, width)
 
 
 def limit_lines(limits: Sequence[LimitLevel], width: int) -> list[PanelLine]:
     """Each limit with its owner, the nearest first; the one that is used most is what matters."""
     lines: list[PanelLine] = [[Cell("limits that the next task counts against", "bold")]]
     if not limits:
-        return [*lines, [Cell("none is known", "dim")]]
+        return _within([*lines, [Cell("none is known", "dim")]], width)
     for level in limits:
         name = level.limit.name.lower()
         numbers = f"{figures.count(level.usage)} of {figures.count(level.value)}"
-        shown = f"{figures.share(level.used_ratio):>4}  {name:<13}{numbers}"
+        shown = f"{figures.share(level.used_ratio):>5}  {name:<13}{numbers}"
         room = width - cell_len(shown) - 2
         line = [Cell(shown, used_style(level.used_ratio))]
         if room >= 8:
@@ -101,7 +104,7 @@ def limit_lines(limits: Sequence[LimitLevel], width: int) -> list[PanelLine]:
     worst = max(limits, key=lambda level: level.used_ratio or 0.0)
     if (worst.used_ratio or 0.0) >= 0.5:
         lines += [[Cell(line)] for line in figures.wrapped(f"change {worst.knob}", width, 3)]
-    return lines
+    return _within(lines, width)
 
 
 def news_lines(
@@ -122,7 +125,7 @@ def news_lines(
         clock = moment(told.time_ns)
         text = figures.fitted(f"{clock} {told.event}: {told.text}", width)
         lines.append([Cell(text, told.style)])
-    return lines
+    return _within(lines, width)
 
 
 def inspection_lines(found: ProcessInspection, width: int) -> list[PanelLine]:
@@ -130,15 +133,15 @@ def inspection_lines(found: ProcessInspection, width: int) -> list[PanelLine]:
     process = found.process
     facts = [
         f"PID {process.pid}",
-        f"parent {figures.count(found.parent_pid).replace(',', '')}",
+        f"parent {figures.UNKNOWN if found.parent_pid is None else found.parent_pid}",
         f"uid {figures.UNKNOWN if found.uid is None else found.uid}",
         f"{process.threads:,} threads",
-        f"births {figures.rate(process.created_per_second)}/s",
+        f"births {figures.rate_in_words(process.created_per_second)}",
         f"age {figures.duration(process.age_seconds)}",
     ]
     command = printable(process.command_line or process.name or "?")
     lines: list[PanelLine] = [[Cell(line, "bold")] for line in figures.wrapped(command, width, 3)]
-    return lines + [[Cell(line)] for line in _flowed(facts, width)]
+    return _within(lines + [[Cell(line)] for line in _flowed(facts, width)], width)
 
 
 def moment(time_ns: int) -> str:
@@ -146,8 +149,12 @@ def moment(time_ns: int) -> str:
     return time.strftime("%H:%M:%S", time.gmtime(time_ns // NANOSECONDS))
 
 
+def _within(lines: Sequence[PanelLine], width: int) -> list[PanelLine]:
+    return [cropped(line, width) for line in lines]
+
+
 def _most(values: Sequence[float | None]) -> str:
-    return figures.rate(max((value for value in values if value), default=0.0))
+    return figures.rate_in_words(max((value for value in values if value), default=0.0))
 
 
 def _flowed(words: Sequence[str], width: int) -> list[str]:
