@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, closing, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from threadtrace.feed import Output
     from threadtrace.tui.control import Control
 
+_BLIND_NOTE = (
+    "no PID is free to attach kernel programs: only what files tell; an agent that was started "
+    "before would tell all"
+)
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -100,7 +104,39 @@ def watch_recording(watching: Watching, path: str, node: str | None, speed: floa
     Raises:
         ThreadtraceError: with the remedy.
     """
-    raise NotImplementedError
+    from threadtrace.feeds.play_through import play_through
+    from threadtrace.feeds.replay import Replay
+
+    if watching.is_plain:
+        return _play_through(watching, path, node, play_through)
+    replay = Replay(path, node)
+    replay.speed = speed
+
+    def control() -> Control:
+        from threadtrace.tui.control import ReplayControl
+
+        return ReplayControl(replay, os.path.basename(path))
+
+    with closing(replay):
+        return _watch_feed(watching, replay, control, f"replay of {path}", "")
+
+
+def _play_through(
+    watching: Watching, path: str, node: str | None, play: Callable[..., object]
+) -> int:
+    """As fast as it can be written: every sample, the first ones, or (of one) the last."""
+    stop = StopSignal()
+    with stop, _plain_view(watching, f"replay of {path}", "", stop.is_set) as view:
+        if watching.samples == 1:
+            last = _Last(view, stop.is_set)
+            with suppress(_Enough):
+                play(path, last, node)
+            last.show()
+        else:
+            counted = _Counted(view, watching.samples, _be_enough, stop.is_set)
+            with suppress(_Enough):
+                play(path, counted, node)
+    return _ended(view, stop.exit_code)
 
 
 def _answers(options: AgentOptions) -> bool:
@@ -141,7 +177,7 @@ def _watch_agent(watching: Watching, agent: Agent | BlindAgent, about: About, wr
         from threadtrace.tui.control import LiveControl
 
         live = Live(agent, about, about.interval_seconds)
-        note = "; ".join(f"{e['what']}: {e['effect']}" for e in about.missing if not about.hooks)
+        note = "" if about.counts_births else _BLIND_NOTE
         with before_others():
             return _run_app(watching, live, LiveControl(live, words, note), wrap, live.pass_through)
     samples = watching.samples
@@ -240,11 +276,54 @@ class _WithoutFirst:
         self._is_first = False
 
 
+class _Enough(Exception):
+    """No more is wanted."""
+
+
+def _be_enough() -> None:
+    raise _Enough
+
+
+def _never() -> bool:
+    return False
+
+
+class _Last:
+    """Passes on all but snapshots; of those the last, at the end."""
+
+    def __init__(self, view: View, is_stopping: Callable[[], bool]) -> None:
+        self._view, self._is_stopping = view, is_stopping
+        self._snapshot: Snapshot | None = None
+
+    def on_start(self, about: About) -> None:
+        self._view.on_start(about)
+        self._snapshot = None
+
+    def on_happenings(self, happened: Happenings) -> None:
+        self._view.on_happenings(happened)
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        self._snapshot = snapshot
+        if self._is_stopping():
+            raise _Enough
+
+    def show(self) -> None:
+        if self._snapshot is not None:
+            self._view.on_snapshot(self._snapshot)
+
+
 class _Counted:
     """Passes on so many snapshots, then tells that it is enough."""
 
-    def __init__(self, view: View, samples: int | None, enough: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        view: View,
+        samples: int | None,
+        enough: Callable[[], None],
+        is_stopping: Callable[[], bool] = _never,
+    ) -> None:
         self._view, self._left, self._enough = view, samples, enough
+        self._is_stopping = is_stopping
 
     def on_start(self, about: About) -> None:
         self._view.on_start(about)
@@ -255,6 +334,8 @@ class _Counted:
     def on_snapshot(self, snapshot: Snapshot) -> None:
         if self._left == 0:
             return
+        if self._is_stopping():
+            self._enough()
         self._view.on_snapshot(snapshot)
         if self._left is not None:
             self._left -= 1

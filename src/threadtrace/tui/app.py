@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import Coroutine
 from typing import Any, ClassVar
@@ -63,6 +64,9 @@ class TopApp(App[None]):
             choice: what is shown at first.
             is_headless: for pictures and tests: no terminal is touched.
         """
+        if not is_headless:
+            for name in ("COLUMNS", "LINES"):  # as wide as the terminal is, whatever these say
+                os.environ.pop(name, None)
         super().__init__(driver_class=None if is_headless else LoopDriver)
         self.animation_level = "none"
         self.board = Board()

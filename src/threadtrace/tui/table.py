@@ -150,7 +150,7 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
 
     def render_line(self, y: int) -> Strip:
         """See Textual's Line API; line 0 is the heading."""
-        width = self.size.width
+        width = self.scrollable_content_region.width
         if width != self._placed_width:
             self._placed, self._placed_width = fit(self._columns, width), width
         if y == 0:
