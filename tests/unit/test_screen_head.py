@@ -156,6 +156,12 @@ def test_no_time_left_is_told() -> None:
     assert "full in" not in text(node=node())
 
 
+def test_on_a_low_terminal_the_nearest_limit_comes_first() -> None:
+    assert text(height=5).startswith("pid_max 97.4%  full in 43s  threads-max 2.0%")
+    threads = node()._replace(nearest_limit="threads_max", seconds_to_exhaustion=None)
+    assert text(height=5, node=threads).startswith("threads-max 2.0%  pid_max 97.4%")
+
+
 def test_what_is_not_used_up_is_not_100_percent() -> None:
     for tasks, shown in ((32_467, "99.9%"), (32_468, "100.0%"), (40_000, "123.2%")):
         assert shown in text(node=node(tasks)), tasks
@@ -215,6 +221,16 @@ def test_what_is_missing_and_what_is_lost() -> None:
     assert both.endswith("the agent is gone\nlost: 1 recorder (e tells more)")
     low = text(height=10, note="the agent is gone", losses=(Loss("recorder", 1),))
     assert low.endswith("the agent is gone; lost: 1 recorder (e tells more)")
+
+
+@pytest.mark.parametrize("width", range(20, 201, 5))
+def test_that_nothing_is_lost_is_told_on_any_width(width: int) -> None:
+    shown = text(width).split("\n")[-1]
+    assert "nothing lost" in shown
+    missing = ({"what": "RLIMIT_NPROC"},)
+    if width >= 40:
+        assert "not seen: RLIMIT_NPROC" in text(width, about=About(missing=missing))
+        assert "not seen: RLIMIT_NPROC" in text(width, about=About(hooks=HOOKS, missing=missing))
 
 
 def test_styles_call_only_where_something_is_wrong() -> None:

@@ -55,7 +55,7 @@ def head_lines(facts: HeadFacts, width: int, height: int) -> list[HeadLine]:
     else:
         lines = [_title(facts, width), *_limits(facts.node, width), _rates(facts, width)]
         lines += _verdict(facts, width, 2 if height < 40 else 3)
-        lines += _source_lines(facts)
+        lines += _source_lines(facts, width)
     return [cropped(line, width) for line in lines]
 
 
@@ -128,15 +128,15 @@ def _ratio(tasks: int | None, limit: int | None) -> float | None:
 
 
 def _limits_in_short(node: NodeSnapshot | None) -> HeadLine:
-    line = []
-    for name, limit in _node_limits(node):
-        tasks = node.tasks if node else None
-        ratio = _ratio(tasks, limit)
-        line.append(Cell(f"{_NAMES[name]} "))
-        line.append(Cell(f"{_percent(ratio)}  ", used_style(ratio)))
-    if node is not None and node.seconds_to_exhaustion is not None:
-        seconds = node.seconds_to_exhaustion
-        line.append(Cell(f"full in {figures.duration(seconds)}", left_style(seconds)))
+    """The nearest comes first, with the time that is left."""
+    nearest = node.nearest_limit if node else None
+    line: HeadLine = []
+    for name, limit in sorted(_node_limits(node), key=lambda entry: entry[0] != nearest):
+        ratio = _ratio(node.tasks if node else None, limit)
+        line += [Cell(f"{_NAMES[name]} "), Cell(f"{_percent(ratio)}  ", used_style(ratio))]
+        if node is not None and node.seconds_to_exhaustion is not None and name == nearest:
+            seconds = node.seconds_to_exhaustion
+            line.append(Cell(f"full in {figures.duration(seconds)}  ", left_style(seconds)))
     return line
 
 
@@ -206,7 +206,7 @@ def _number(per_second: float | None) -> str:
     return f"{max(0.1, per_second):.1f}/s"
 
 
-def _source_lines(facts: HeadFacts) -> list[HeadLine]:
+def _source_lines(facts: HeadFacts, width: int) -> list[HeadLine]:
     if wrong := wrong_with(facts.note, facts.losses):
         return [[Cell(line, "warning")] for line in wrong]
-    return [[Cell(rests_on(facts.about), "dim")]]
+    return [[Cell(rests_on(facts.about, width), "dim")]]

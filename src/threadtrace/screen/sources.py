@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from rich.cells import cell_len
+
 from threadtrace.feed import About
 from threadtrace.model.refusal import REFUSAL_PROGRAMS
 from threadtrace.model.snapshot import Loss
@@ -19,13 +21,19 @@ _KINDS = {
 """Of hooks, as people say them."""
 
 
-def rests_on(about: About) -> str:
-    """One line, where nothing was lost: ``births and exits by raw tracepoints, ...``."""
+def rests_on(about: About, width: int) -> str:
+    """One line, where nothing was lost: ``births and exits by raw tracepoints, ...``.
+
+    What would be cut off a narrow terminal is which hooks run.
+    """
     hooks = ", ".join(_hook_words(about))
     parts = [hooks, "nothing lost"] if hooks else ["nothing lost"]
     if about.missing:
         parts.append("not seen: " + ", ".join(str(entry.get("what")) for entry in about.missing))
-    return printable("; ".join(parts))
+    text = printable("; ".join(parts))
+    if not hooks or cell_len(text) <= width:
+        return text
+    return printable("; ".join([*parts[1:], hooks]))
 
 
 def wrong_with(note: str, losses: Sequence[Loss]) -> list[str]:
