@@ -167,6 +167,7 @@ def test_explosions_that_end_are_gone_and_told() -> None:
         "explosion.started",
         "explosion.ended",
     ], "updates are no news"
+    assert [entry.style for entry in news.log] == ["danger", "danger", "plain"]
     news.add_snapshot(at(3, explosions=(over,)))
     assert len(news.explosions) == 1
 

@@ -118,8 +118,7 @@ class News:
         if recent:
             return describe_refusal((told or recent)[-1]), "danger"
         for explosion in self.explosions:
-            style = "danger" if is_urgent(explosion) else "warning"
-            return describe_explosion(explosion), style
+            return describe_explosion(explosion), _style(explosion)
         return None
 
     def _add_refusals(self, refusals: Iterable[Refusal]) -> None:
@@ -136,7 +135,7 @@ class News:
             else:
                 self._explosions[explosion.number] = explosion
             if explosion.transition is not Transition.UPDATED:
-                style = "warning" if explosion.transition is Transition.STARTED else "plain"
+                style = "plain" if explosion.transition is Transition.ENDED else _style(explosion)
                 name = f"explosion.{explosion.transition.value}"
                 text, key = describe_explosion(explosion), explosion.workload.key
                 self._note(explosion.time_ns, name, style, text, key)
@@ -145,6 +144,10 @@ class News:
         if len(self._log) == _KEPT_LINES:
             self._dropped += 1
         self._log.append(Entry(time_ns, event, style, printable(text), key))
+
+
+def _style(explosion: Explosion) -> str:
+    return "danger" if is_urgent(explosion) else "warning"
 
 
 def _is_about(refusal: Refusal, key: str) -> bool:
