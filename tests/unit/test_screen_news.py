@@ -38,11 +38,11 @@ def test_the_log_is_told_in_order() -> None:
     news.add_happenings(happened(started=[StartedWorkload(WEB, NOW)], refusals=[refusal()]))
     ended = EndedWorkload(WEB, NOW + SECOND, Totals(), 1_500)
     news.add_snapshot(at(1, losses=(Loss("records_ring", 5),), ended=(ended,)))
-    assert [(entry.event, entry.style, entry.key) for entry in news.log] == [
-        ("workload.started", "plain", WEB.key),
-        ("fork.refused", "danger", WEB.key),
-        ("workload.ended", "plain", WEB.key),
-        ("loss", "warning", None),
+    assert [(entry.event, entry.style, entry.keys[:1]) for entry in news.log] == [
+        ("workload.started", "plain", (WEB.key,)),
+        ("fork.refused", "danger", (WEB.key,)),
+        ("workload.ended", "plain", (WEB.key,)),
+        ("loss", "warning", ()),
     ]
     assert news.log[2].text == "shop/checkout-7d9f/web is gone; it held 1,500 tasks at most"
     assert [entry.event for entry in news.entries_about(WEB.key)] == [
@@ -175,10 +175,10 @@ def test_explosions_that_end_are_gone_and_told() -> None:
 def test_refusals_of_who_was_refused_and_of_who_held() -> None:
     news = News()
     news.add_happenings(happened(refusals=[refused_at(0), refused_at(1)]))
-    found = news.refusals_about(WEB.key)
+    found = news.entries_about(WEB.key)
     assert [entry.time_ns for entry in found] == [NOW + SECOND, NOW], "newest first"
-    assert news.refusals_about(named("leaky").key) == found
-    assert news.refusals_about("nobody") == []
+    assert news.entries_about(named("leaky").key) == found
+    assert news.entries_about("nobody") == []
 
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE)

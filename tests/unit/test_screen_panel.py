@@ -142,7 +142,7 @@ def test_limits_up_the_tree() -> None:
     shown = text(panel.limit_lines([POD_LIMIT, NODE_LIMIT], 80)).split("\n")
     assert shown[1:] == [
         "  99%  pids_max     299 of 300  /kubepods/pod1",
-        "   1%  pid_max      400 of 32,468  PID namespace level 0",
+        "   1%  pid_max      400 of 32,468  the node",
         "change podPidsLimit of the kubelet",
     ]
     assert "change" not in text(panel.limit_lines([NODE_LIMIT], 80)), "nothing is near"

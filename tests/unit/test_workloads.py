@@ -126,3 +126,10 @@ def test_what_is_removed_is_forgotten_but_the_host_stays(tmp_path: Path) -> None
 def test_an_unknown_cgroup_has_no_path() -> None:
     assert unknown(77).cgroup_path is None
     assert unknown(77).name == "cgroup id 77"
+
+
+@pytest.mark.parametrize("path", ["/lxc/caf\udce9", "/machine.slice/machine-a\udcff.scope"])
+def test_names_that_are_no_utf_8_can_be_told(path: str) -> None:
+    workload = identify(path)
+    for text in (workload.key, workload.container_id or "", workload.unit or "", workload.name):
+        text.encode()

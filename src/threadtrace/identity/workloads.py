@@ -80,7 +80,7 @@ def identify(path: str) -> Workload:
     shown = clean(path)
     if path == "/":
         return HOST
-    identity = paths.parse(path)
+    identity = paths.parse(shown)  # ids and units are told, too: no byte that JSON refuses
     container_id, pod_uid, unit = identity.container_id, identity.pod_uid, identity.unit
     if container_id:
         key = f"container:{container_id}"

@@ -32,8 +32,8 @@ class Entry(NamedTuple):
     style: str
     """``danger``, ``warning`` or ``plain``."""
     text: str
-    key: str | None
-    """Of the workload that it is about."""
+    keys: tuple[str, ...]
+    """Of the workloads that it is about: who was refused, and who holds the limit."""
 
 
 class News:
@@ -65,7 +65,7 @@ class News:
             self._note(ended.time_ns, "workload.ended", "plain", text, ended.workload.key)
         for loss in snapshot.losses:
             self._lost[loss.where] = self._lost.get(loss.where, 0) + loss.lost
-            self._note(snapshot.time_ns, "loss", "warning", describe_loss(loss), None)
+            self._note(snapshot.time_ns, "loss", "warning", describe_loss(loss))
 
     @property
     def log(self) -> list[Entry]:
@@ -93,11 +93,6 @@ class News:
         now = self._now_ns
         return [refusal for refusal in self._refusals if abs(now - refusal.time_ns) < _REFUSES_NS]
 
-    def refusals_about(self, key: str) -> list[Refusal]:
-        """In which a workload was refused, or held what others were refused for; newest first."""
-        found = [refusal for refusal in self._refusals if _is_about(refusal, key)]
-        return found[::-1]
-
     def explosion_of(self, key: str) -> Explosion | None:
         """The one of a workload that is under way."""
         mine = (e for e in self._explosions.values() if e.workload.key == key)
@@ -105,7 +100,7 @@ class News:
 
     def entries_about(self, key: str) -> list[Entry]:
         """Of the log; newest first."""
-        return [entry for entry in reversed(self._log) if entry.key == key]
+        return [entry for entry in reversed(self._log) if key in entry.keys]
 
     def verdict(self) -> tuple[str, str] | None:
         """The line that matters most now, and its style; None while nothing does.
@@ -125,8 +120,9 @@ class News:
         for refusal in refusals:
             self._refusals.append(refusal)
             self._now_ns = max(self._now_ns, refusal.time_ns)
-            text, key = describe_refusal(refusal), refusal.victim.workload.key
-            self._note(refusal.time_ns, "fork.refused", "danger", text, key)
+            keys = [refusal.victim.workload.key, *(c.workload.key for c in refusal.culprits)]
+            text = describe_refusal(refusal)
+            self._note(refusal.time_ns, "fork.refused", "danger", text, *keys)
 
     def _add_explosions(self, explosions: Iterable[Explosion]) -> None:
         for explosion in explosions:
@@ -140,17 +136,11 @@ class News:
                 text, key = describe_explosion(explosion), explosion.workload.key
                 self._note(explosion.time_ns, name, style, text, key)
 
-    def _note(self, time_ns: int, event: str, style: str, text: str, key: str | None) -> None:
+    def _note(self, time_ns: int, event: str, style: str, text: str, *keys: str) -> None:
         if len(self._log) == _KEPT_LINES:
             self._dropped += 1
-        self._log.append(Entry(time_ns, event, style, printable(text), key))
+        self._log.append(Entry(time_ns, event, style, printable(text), keys))
 
 
 def _style(explosion: Explosion) -> str:
     return "danger" if is_urgent(explosion) else "warning"
-
-
-def _is_about(refusal: Refusal, key: str) -> bool:
-    if refusal.victim.workload.key == key:
-        return True
-    return any(culprit.workload.key == key for culprit in refusal.culprits)

@@ -12,6 +12,7 @@ from threadtrace.model.details import LimitLevel, ProcessInspection
 from threadtrace.model.explosion import Explosion
 from threadtrace.model.snapshot import WorkloadSnapshot
 from threadtrace.output.explosions import describe_explosion
+from threadtrace.report.limits import NODE_OWNER, NODES_PID_NAMESPACE
 from threadtrace.screen import figures
 from threadtrace.screen.columns import Cell, cropped
 from threadtrace.screen.history import SECONDS, History
@@ -99,12 +100,16 @@ def limit_lines(limits: Sequence[LimitLevel], width: int) -> list[PanelLine]:
         room = width - cell_len(shown) - 2
         line = [Cell(shown, used_style(level.used_ratio))]
         if room >= 8:
-            line.append(Cell(f"  {figures.squeezed(level.owner, room)}", "dim"))
+            line.append(Cell(f"  {figures.squeezed(_owner(level.owner), room)}", "dim"))
         lines.append(line)
     worst = max(limits, key=lambda level: level.used_ratio or 0.0)
     if (worst.used_ratio or 0.0) >= 0.5:
         lines += [[Cell(line)] for line in figures.wrapped(f"change {worst.knob}", width, 3)]
     return _within(lines, width)
+
+
+def _owner(owner: str) -> str:
+    return "the node" if owner in (NODES_PID_NAMESPACE, NODE_OWNER) else owner
 
 
 def news_lines(

@@ -31,7 +31,11 @@ class Menu(ModalScreen[str]):
         width: auto; min-width: 30; max-width: 90%; height: auto; max-height: 90%;
         border: round $primary; padding: 0 1; background: $surface;
     }
-    Menu OptionList { width: auto; min-width: 28; height: auto; max-height: 30; border: none; }
+    Menu OptionList {
+        width: auto; min-width: 28; height: auto; max-height: 30; border: none;
+        background: $surface;
+    }
+    Menu OptionList:focus { border: none; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q", "cancel", "back", show=False),
