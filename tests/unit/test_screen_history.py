@@ -130,6 +130,19 @@ def test_only_what_changes_is_kept() -> None:
     assert not history._tracks
 
 
+def test_what_was_nothing_for_long_is_nothing_but_in_gaps() -> None:
+    history = History()
+    for second in (0, 1, 4):
+        history.add(tick(second))
+    assert history.refusals()[-5:] == [0.0, 0.0, None, 0.0, 0.0]
+    history.add(tick(4, refused=7))
+    history.add(tick(5))
+    assert history.refusals()[-7:] == [None, 0.0, 0.0, None, 0.0, 7.0, 0.0]
+    assert history.births()[-7:] == [None, 0.0, 0.0, None, 0.0, 0.0, 0.0]
+    history.add(tick(7, refused=3))
+    assert history.refusals()[-4:] == [7.0, 0.0, 3.0, 3.0]
+
+
 def test_a_workload_that_is_gone_is_forgotten() -> None:
     history = History()
     history.add(tick(0, workload()))

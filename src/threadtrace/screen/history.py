@@ -1,7 +1,7 @@
 """The last two minutes, second by second. Pure.
 
-What grows: 1.5 KB for each workload in which anything changed during the last two minutes; nothing
-for those that rest.
+What grows: 1 KB for each workload in which anything changed during the last two minutes, half as
+much again where clones were refused; nothing for those that rest.
 """
 
 from __future__ import annotations
@@ -21,8 +21,12 @@ _NOTHING_SEEN = array("f", [nan]) * SECONDS
 class Track:
     """Three values a second in a ring: each second keeps its largest."""
 
+    __slots__ = ("_first", "_last_second", "_others", "changed_second")
+
     def __init__(self) -> None:
-        self._values = [_NOTHING_SEEN[:] for _ in range(_VALUES)]
+        self._first = _NOTHING_SEEN[:]
+        self._others: list[array[float] | None] = [None] * (_VALUES - 1)
+        """None while all that was told of that value is 0: what was seen, the first one tells."""
         self._last_second: int | None = None
         self.changed_second = 0
 
@@ -30,7 +34,13 @@ class Track:
         """Values of an interval that ended in that second: all seconds of it keep them."""
         if self._last_second is not None and second == self._last_second + 1:
             slot = second % SECONDS
-            for ring, value in zip(self._values, values):
+            self._first[slot] = values[0]
+            for which, value in enumerate(values[1:]):
+                ring = self._others[which]
+                if ring is None:
+                    if not value:
+                        continue
+                    ring = self._begun(which)
                 ring[slot] = value
             self._last_second = second
         else:
@@ -40,31 +50,47 @@ class Track:
         """The first, or one that is not of the next second."""
         last = self._last_second
         if last is None or second - last >= SECONDS or second < last - 1:
-            for ring in self._values:
-                ring[:] = _NOTHING_SEEN
+            self._first[:] = _NOTHING_SEEN
+            self._others = [None] * (_VALUES - 1)
             last = second - min(span, SECONDS)
-        # A tick late by a moment skips a second; a longer gap is one.
-        begin = max(last + 1, second - span)
-        for ring, value in zip(self._values, values):
-            if second <= last:
-                slot = second % SECONDS
-                ring[slot] = value if ring[slot] != ring[slot] else max(ring[slot], value)
-            for between in range(last + 1, second + 1):
-                ring[between % SECONDS] = value if between >= begin else nan
+        _fill(self._first, values[0], last, second, span)
+        for which, value in enumerate(values[1:]):
+            ring = self._others[which]
+            if ring is None and value:
+                ring = self._begun(which)
+            if ring is not None:
+                _fill(ring, value, last, second, span)
         self._last_second = max(second, last)
+
+    def _begun(self, which: int) -> array[float]:
+        """A ring of what was 0 until now."""
+        zeros = array("f", [nan if value != value else 0.0 for value in self._first])
+        self._others[which] = zeros
+        return zeros
 
     def values(self, which: int, until_second: int) -> list[float | None]:
         """Of the two minutes until then, oldest first; None where nothing was seen."""
         last = self._last_second
         if last is None:
             return [None] * SECONDS
-        ring = self._values[which]
+        ring = self._others[which - 1] if which else self._first
         found: list[float | None] = []
         for second in range(until_second - SECONDS + 1, until_second + 1):
-            value = ring[second % SECONDS]
-            is_seen = last - SECONDS < second <= last and value == value
-            found.append(value if is_seen else None)
+            slot = second % SECONDS
+            is_seen = last - SECONDS < second <= last and self._first[slot] == self._first[slot]
+            found.append((0.0 if ring is None else ring[slot]) if is_seen else None)
         return found
+
+
+def _fill(ring: array[float], value: float, last: int, second: int, span: int) -> None:
+    """Of an interval of so many seconds; what came last was of second ``last``."""
+    # A tick late by a moment skips a second; a longer gap is one.
+    begin = max(last + 1, second - span)
+    if second <= last:
+        slot = second % SECONDS
+        ring[slot] = value if ring[slot] != ring[slot] else max(ring[slot], value)
+    for between in range(last + 1, second + 1):
+        ring[between % SECONDS] = value if between >= begin else nan
 
 
 class History:
