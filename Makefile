@@ -11,7 +11,7 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help top demo test lint format bench bench-detection wheel clean
+.PHONY: help top demo test lint format bench bench-detection screenshots wheel clean
 
 help: ## Show every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
@@ -53,6 +53,10 @@ bench: ## Measure the overhead, beside other tools (root)
 bench-detection: ## Is what explodes called, and nothing else? (root, 15 minutes)
 	@scripts/setup bench-detection
 	@$(PYTHON) -m bench.detection $(ARGS)
+
+screenshots: ## Make the pictures of the live view in docs/images, of a recording
+	@scripts/setup wheel
+	@$(PYTHON) scripts/screenshots
 
 wheel: ## Build a wheel into dist/
 	@scripts/setup wheel

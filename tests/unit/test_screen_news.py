@@ -96,7 +96,11 @@ def test_the_verdict_is_red_while_forks_are_refused_and_ten_seconds_on() -> None
         verdict = news.verdict()
         assert verdict is not None
         assert verdict[1] == "danger"
-        assert "clone by shop/checkout-7d9f/web (PID 4711, probe) refused with EAGAIN" in verdict[0]
+        assert verdict[0] == (
+            "forks are refused: EAGAIN from pids_max 300 of /kubepods/pod1; held by shop/leaky/web "
+            "with 299 (100%), java[77]; change podPidsLimit of the kubelet; refused "
+            "shop/checkout-7d9f/web"
+        )
     news.add_snapshot(at(10))
     assert news.verdict() is None
 

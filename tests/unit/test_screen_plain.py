@@ -151,7 +151,7 @@ def test_the_verdict_and_losses_stand_above() -> None:
     board.on_snapshot(snapshot(workload())._replace(losses=(Loss("recorder", 3),)))
     lines = frame(board, Choice(), "live", ("a note",), 120, 30)
     text = "\n".join(line.plain for line in lines)
-    assert "refused with EAGAIN" in text
+    assert "forks are refused: EAGAIN" in text
     assert "lost: 3 recorder" in text
     assert "a note" in text
     verdict = next(line for line in lines if "EAGAIN" in line.plain)

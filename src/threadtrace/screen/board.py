@@ -115,7 +115,8 @@ class Board:
         if is_first or not self._is_paused:
             self.snapshot = snapshot
         self.ticks += 1
-        self.history.add(snapshot)
+        if self.ticks > 1:  # the first covers whatever time the start took: no rate of an interval
+            self.history.add(snapshot)
         if is_first and self._is_paused:
             self.history.hold(True)
         self.news.add_snapshot(snapshot)

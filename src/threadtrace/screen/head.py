@@ -54,7 +54,7 @@ def head_lines(facts: HeadFacts, width: int, height: int) -> list[HeadLine]:
         lines = _low_lines(facts, width)[: max(1, height - _LEAST_TABLE_LINES)]
     else:
         lines = [_title(facts, width), *_limits(facts.node, width), _rates(facts, width)]
-        lines += _verdict(facts, width, 2 if height < 40 else 3)
+        lines += _verdict(facts, width, 2 if height < 24 else 3)
         lines += _source_lines(facts, width)
     return [cropped(line, width) for line in lines]
 

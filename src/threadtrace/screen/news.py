@@ -14,6 +14,7 @@ from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import describe_loss, describe_refusal
 from threadtrace.output.explosions import describe_explosion, is_urgent
+from threadtrace.screen.verdict import describe_refusals
 from threadtrace.text import printable
 
 _KEPT_LINES = 1_000
@@ -105,13 +106,11 @@ class News:
     def verdict(self) -> tuple[str, str] | None:
         """The line that matters most now, and its style; None while nothing does.
 
-        The last refusal, of a limit that others suffer from before one's own; where nothing is
-        refused, the largest explosion.
+        What is refused; where nothing is, the largest explosion.
         """
         recent = self.recent_refusals()
-        told = [refusal for refusal in recent if not refusal.is_own_limit]
         if recent:
-            return describe_refusal((told or recent)[-1]), "danger"
+            return describe_refusals(recent), "danger"
         for explosion in self.explosions:
             return describe_explosion(explosion), _style(explosion)
         return None

@@ -1,7 +1,7 @@
 """The few styles of what is shown. Words and capitals say the same without any colour.
 
-Orange and blue, which the colour-blind tell apart, instead of red and green; reverse video is what
-calls, since it works in every terminal.
+The terminal's own colours, which its user can read. No green: what is well has no colour, so nobody
+has to tell it from red.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ STYLES = {
     "plain": Style(),
     "dim": Style(dim=True),
     "bold": Style(bold=True),
-    "warning": Style(color="#ffaf00"),
-    "danger": Style(color="#ff5f5f", bold=True),
-    "spark": Style(color="#5fafff"),
+    "warning": Style(color="yellow"),
+    "danger": Style(color="red", bold=True),
+    "spark": Style(color="cyan"),
     "heading": Style(reverse=True),
 }
 """By the names that ``screen/`` gives."""
 
-CURSOR = Style(color="#ffffff", bgcolor="#005f87", bold=True)
+CURSOR = Style(color="bright_white", bgcolor="blue", bold=True)
 
 
 def style(name: str) -> Style:

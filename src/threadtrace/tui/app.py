@@ -71,6 +71,7 @@ class TopApp(App[None]):
                 os.environ.pop(name, None)
         super().__init__(driver_class=None if is_headless else LoopDriver)
         self.animation_level = "none"
+        self.theme = "ansi-dark"  # the terminal's own colours and background, whichever they are
         self.board = Board()
         self.feed = feed
         self.control = control

@@ -155,6 +155,20 @@ class ReplayControl(Control):
         speed = "" if replay.speed == 1 else f"{replay.speed:g}x"
         return " ".join(word for word in ("replay", self._name, position, speed, words) if word)
 
+    @property
+    def note(self) -> str:
+        """See Control: what of the recording could not be read."""
+        notes = self._replay.notes
+        words = []
+        if notes.damage is not None:
+            words.append(f"the gzip file is damaged ({notes.damage}): what follows is not shown")
+        unread = notes.not_json + notes.not_events + notes.too_long
+        if unread:
+            words.append(f"{unread:,} lines are no events")
+        if notes.is_cut_off:
+            words.append("the recording is cut off")
+        return "; ".join(words)
+
     def toggle_pause(self, board: Board) -> None:
         """The recording stands still."""
         del board
@@ -183,8 +197,9 @@ class ReplayControl(Control):
 
     def seek_event(self, direction: int) -> str:
         """See Control."""
-        self._replay.next_event(direction)
-        return ""
+        if self._replay.next_event(direction):
+            return ""
+        return "no refusal or explosion " + ("after this" if direction > 0 else "before this")
 
 
 def _length(seconds: float) -> str:

@@ -45,7 +45,7 @@ _COLUMNS = (
     ("STATE", "growing, EXPLODING, EXHAUSTED, recovering; REFUSED: its clones are refused"),
     ("TASKS", "threads present now, without those of workloads nested within"),
     ("USED, OF LIMIT", "of the nearest pids.max at or above it; whose it is: own, pod, a cgroup"),
-    ("THR PROC EXIT /s", "threads and processes created, both exited"),
+    ("THR PROC EXIT/s", "threads and processes created, both exited"),
     ("NET/s", "by how much TASKS changes, averaged over some seconds"),
     ("REF/s", "clones that the kernel refused"),
     ("LEFT", "until the limit that is used up first is used up, at this growth"),

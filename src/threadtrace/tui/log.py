@@ -7,8 +7,10 @@ from typing import ClassVar, NamedTuple
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 
+from threadtrace.output.fields import timestamp
 from threadtrace.screen.board import Board
 from threadtrace.screen.columns import Cell, Column
+from threadtrace.screen.figures import wrapped
 from threadtrace.screen.news import Entry
 from threadtrace.screen.panel import moment
 from threadtrace.tui.lines import Lines
@@ -54,6 +56,7 @@ class EventLogScreen(Redrawn):
     """
     BINDINGS: ClassVar[list[BindingType]] = [
         Binding("escape,q,e", "back", "back", show=False),
+        Binding("y", "copy", "copy", show=False),
     ]
     KEYS = (("Esc", "back"), ("↑ ↓", "move"), ("y", "copy"))
 
@@ -76,8 +79,6 @@ class EventLogScreen(Redrawn):
 
     def redraw(self) -> None:
         """See Redrawn."""
-        from threadtrace.screen.figures import wrapped
-
         news = self._board.news
         entries = news.log
         first = news.dropped_lines
@@ -95,6 +96,16 @@ class EventLogScreen(Redrawn):
     def on_row_table_moved(self) -> None:
         """The whole of another line."""
         self.redraw()
+
+    def action_copy(self) -> None:
+        """The line as JSON."""
+        line = self.query_one(RowTable).selected
+        if line is not None:
+            entry: Entry = line.entry
+            about = {"name": f"threadtrace.{entry.event}"}
+            self.copy(
+                {"timestamp": timestamp(entry.time_ns), "event": about, "message": entry.text}
+            )
 
     def action_back(self) -> None:
         """To where it was."""

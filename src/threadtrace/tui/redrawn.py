@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
+import orjson
 from textual.screen import Screen
 
+from threadtrace.output.fields import Fields
 from threadtrace.screen.columns import Cell
 from threadtrace.screen.figures import fitted
 from threadtrace.tui.lines import Lines
@@ -38,6 +40,12 @@ class Redrawn(Screen[None]):
     def on_resize(self) -> None:
         """Another size, another choice of columns and lines."""
         self.call_after_refresh(self.redraw)
+
+    def copy(self, fields: Fields) -> None:
+        """Into the terminal's clipboard (OSC 52), as JSON; what it holds may be any text."""
+        text = orjson.dumps(fields).decode()
+        self.app.copy_to_clipboard(text)
+        self.notify(f"copied {len(text):,} characters of JSON", timeout=2, markup=False)
 
     def show_keys(self, bar: Lines, before: str = "") -> None:
         """Bring the last line up to date.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from textual.app import ComposeResult
@@ -9,6 +10,8 @@ from textual.binding import Binding, BindingType
 from textual.containers import Container, VerticalScroll
 
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
+from threadtrace.output.details import process_details_fields
+from threadtrace.output.fields import Fields
 from threadtrace.screen import panel
 from threadtrace.screen.board import Board
 from threadtrace.screen.columns import Cell, Column
@@ -35,7 +38,7 @@ class _Detail(Redrawn):
     _Detail #body { layout: vertical; height: 1fr; }
     _Detail #body.wide { layout: horizontal; }
     _Detail #body.wide RowTable { width: 1fr; height: 100%; }
-    _Detail #panel { height: 1fr; }
+    _Detail #panel { height: 1fr; scrollbar-size-vertical: 1; }
     _Detail #body.wide #panel { width: 45%; height: 100%; padding: 0 0 0 1; }
     _Detail #keys { height: 1; }
     """
@@ -43,12 +46,14 @@ class _Detail(Redrawn):
         Binding("escape,backspace,h", "back", "back", show=False),
         Binding("s,f6", "sort", "sort", show=False),
         Binding("I", "invert", "invert", show=False),
+        Binding("y", "copy", "copy", show=False),
         Binding("tab", "app.focus_next", "panel", show=False),
     ]
     KEYS = (
         ("Esc", "back"),
         ("Enter", "open"),
         ("s", "sort"),
+        ("y", "copy"),
         ("Tab", "panel"),
         ("Space", "pause"),
         ("e", "events"),
@@ -56,9 +61,12 @@ class _Detail(Redrawn):
         ("q", "quit"),
     )
 
-    def __init__(self, columns: tuple[Column[Any], ...], sort: str) -> None:
+    def __init__(
+        self, columns: tuple[Column[Any], ...], sort: str, fields_of: Callable[[Any], Fields]
+    ) -> None:
         super().__init__()
         self._columns = columns
+        self._fields_of = fields_of
         self._sort, self._is_ascending = sort, False
         self._is_looking = False
 
@@ -135,6 +143,11 @@ class _Detail(Redrawn):
         self._is_ascending = not self._is_ascending
         self.redraw()
 
+    def action_copy(self) -> None:
+        """The row as JSON."""
+        if self.table.selected is not None:
+            self.copy(self._fields_of(self.table.selected))
+
     def action_back(self) -> None:
         """To where it was."""
         self.dismiss()
@@ -145,7 +158,9 @@ class WorkloadScreen(_Detail):
 
     def __init__(self, board: Board, key: str) -> None:
         """Of that workload."""
-        super().__init__(PROCESS_COLUMNS, "threads")
+        super().__init__(
+            PROCESS_COLUMNS, "threads", lambda row: process_details_fields(row.details)
+        )
         self._board, self._key = board, key
         self._shot = board.workload(key)
 
@@ -197,7 +212,11 @@ class ProcessScreen(_Detail):
 
     def __init__(self, board: Board, pid: int) -> None:
         """Of that process, by its PID on the node."""
-        super().__init__(THREAD_COLUMNS, "threads")
+        super().__init__(
+            THREAD_COLUMNS,
+            "threads",
+            lambda row: {"pid": pid, "name": row.name, "count": row.threads},
+        )
         self._board, self._pid = board, pid
         self._found: ProcessInspection | None = None
 

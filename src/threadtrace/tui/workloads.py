@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import orjson
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.widgets import Input
@@ -226,9 +225,7 @@ class WorkloadsScreen(Redrawn):
             **rates_fields(shot, shot.interval_seconds),
             **workload_forecast_fields(shot),
         }
-        text = orjson.dumps(fields).decode()
-        self.app.copy_to_clipboard(text)
-        self.notify(f"copied {len(text):,} characters of JSON", timeout=2, markup=False)
+        self.copy(fields)
 
     def action_filter(self) -> None:
         """Type one."""
