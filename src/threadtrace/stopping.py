@@ -22,7 +22,9 @@ class StopSignal:
         self._previous: dict[int, Any] = {}
 
     def __enter__(self) -> StopSignal:
-        self._read_fd, self._write_fd = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._read_fd, self._write_fd = os.pipe()  # not pipe2: replays run on a Mac, too
+        for fd in (self._read_fd, self._write_fd):
+            os.set_blocking(fd, False)
         signal.set_wakeup_fd(self._write_fd, warn_on_full_buffer=False)
         for number in self._SIGNALS:
             if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
