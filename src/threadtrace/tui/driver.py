@@ -66,6 +66,9 @@ class LoopDriver(LinuxDriver):
         self._decode = getincrementaldecoder(self._encoding)("replace").decode
         self._parser = XTermParser(debug)
         self._output_fd, self._owns_output = _open_again(sys.__stdout__.fileno())
+        # Else Rich is asked at first. Of a terminal that does not know its size it guesses another
+        # one than this driver tells, and the view is laid out for the one and the other for ever.
+        self._size = size or self._get_terminal_size()
         self._pending = bytearray()
         self._waits_for_terminal = False
         self._is_reading = False
