@@ -95,7 +95,7 @@ def test_a_recording_in_the_live_view(elsewhere: list[str], tmp_path: Path) -> N
         terminal.type("Enter")
         terminal.wait_for("http-nio-#")
         terminal.type("q")
-        assert terminal.end() == 0
+        assert terminal.end() == 0, terminal.screen()
 
 
 def test_nobody_answers(elsewhere: list[str]) -> None:

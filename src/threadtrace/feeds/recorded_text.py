@@ -67,9 +67,9 @@ class RecordedText:
                 raise IsADirectoryError(21, "is a directory")
 
     def close(self) -> None:
-        """No more of it is read; the copy is gone."""
+        """No more of it is read; the copy is gone. Once more does nothing."""
         for descriptor in (self._copy, self._source):
-            if descriptor is not None:
+            if descriptor is not None and descriptor >= 0:
                 os.close(descriptor)
         self._copy, self._source = None, -1
 
