@@ -22,6 +22,7 @@ from bench import (
     storm,
     ticks,
     verdicts,
+    view,
 )
 from bench.figures import Result
 from bench.report import as_text, write_document
@@ -75,6 +76,7 @@ def _benchmarks(options: argparse.Namespace) -> dict[str, Callable[[], Result]]:
         "followed": lambda: followed.measure(quick),
         "records": lambda: records.measure(quick),
         "verdicts": lambda: verdicts.measure(quick),
+        "view": lambda: view.measure(quick),
         "footprint": lambda: footprint.measure(quick),
         "peers": lambda: peers.measure(quick),
     }
