@@ -67,13 +67,24 @@ def test_terminal_is_left_clean(host: None, end: object, code: int) -> None:
         assert terminal.is_as_before()
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (5, 20), (2, 1), (200, 400)])
+@pytest.mark.parametrize(("rows", "columns"), [(24, 80), (5, 20), (2, 1), (200, 400), (0, 0)])
 def test_any_size(host: None, rows: int, columns: int) -> None:
     with Terminal([*THREADTRACE, "top", "--interval", "0.1"], rows, columns) as terminal:
         terminal.wait_for(lambda out: ENTER_SCREEN in out and len(out) > 200, "a frame")
         terminal.press(b"\x03")
         assert terminal.end() == 130
         assert b"Traceback" not in terminal.output
+
+
+def test_sizes_that_contradict_each_other(host: None) -> None:
+    """What a shell exports is not always what the terminal is; it may change before the start."""
+    environment = {"COLUMNS": "80", "LINES": "24"}
+    with Terminal([*THREADTRACE, "top", "--interval", "0.1"], 50, 160, environment) as terminal:
+        terminal.wait_for(lambda out: b"WORKLOAD" in out, "a frame")
+        for columns in (90, 70, 120, 160):
+            terminal.resize(40, columns)
+        terminal.press(b"q")
+        assert terminal.end() == 0
 
 
 def test_terminal_that_cannot_draw(host: None) -> None:

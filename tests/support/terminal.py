@@ -67,6 +67,10 @@ class Terminal:
         """What the keyboard sends."""
         os.write(self._master, keys)
 
+    def resize(self, rows: int, columns: int) -> None:
+        """As a window is resized."""
+        fcntl.ioctl(self._master, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
+
     def wait_for(self, condition: Callable[[bytes], bool], what: str) -> None:
         """Wait until the output so far is as the condition wants."""
 

@@ -13,6 +13,8 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
+from threadtrace.tui.redrawn import OfOneSize
+
 
 class Offer(NamedTuple):
     """One line of a menu."""
@@ -22,7 +24,7 @@ class Offer(NamedTuple):
     """May hold anything: no markup is read from it."""
 
 
-class Menu(ModalScreen[str]):
+class Menu(OfOneSize, ModalScreen[str]):
     """Enter chooses, Escape leaves everything as it is."""
 
     DEFAULT_CSS = """

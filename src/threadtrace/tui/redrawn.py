@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, ClassVar
 
 import orjson
+from textual import events
 from textual.screen import Screen
 
 from threadtrace.output.fields import Fields
@@ -16,7 +17,23 @@ if TYPE_CHECKING:
     from threadtrace.tui.app import TopApp
 
 
-class Redrawn(Screen[None]):
+class OfOneSize:
+    """A screen that knows only the terminal's present size.
+
+    Textual tells a screen that it has got the size of its own layout. Where the terminal's size
+    changes in between, both sizes are told, each makes a layout, each layout tells its size again,
+    and that goes on for ever.
+    """
+
+    def on_resize(self, event: events.Resize) -> None:
+        """Pass over a size that is no longer that of the terminal."""
+        assert isinstance(self, Screen)
+        if event.size != self.app.size:
+            event.prevent_default()
+            event.stop()
+
+
+class Redrawn(OfOneSize, Screen[None]):
     """A screen of the view."""
 
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -37,8 +54,9 @@ class Redrawn(Screen[None]):
         """Back from another screen."""
         self.redraw()
 
-    def on_resize(self) -> None:
+    def on_resize(self, event: events.Resize) -> None:
         """Another size, another choice of columns and lines."""
+        super().on_resize(event)
         self.call_after_refresh(self.redraw)
 
     def copy(self, fields: Fields) -> None:
