@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from threadtrace.errors import NoFreePidError, OutputError
 from threadtrace.feed import About, Feed
-from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.screen.board import Choice
+from threadtrace.screen.passing import Counted, Enough, WithoutFirst, be_enough
 from threadtrace.screen.views import JsonView, PlainView, RefreshedView, View, is_terminal
 from threadtrace.stopping import StopSignal
 
@@ -127,15 +127,13 @@ def _play_through(
     """As fast as it can be written: every sample, the first ones, or (of one) the last."""
     stop = StopSignal()
     with stop, _plain_view(watching, f"replay of {path}", "", stop.is_set) as view:
-        if watching.samples == 1:
-            last = _Last(view, stop.is_set)
-            with suppress(_Enough):
-                play(path, last, node)
-            last.show()
-        else:
-            counted = _Counted(view, watching.samples, _be_enough, stop.is_set)
-            with suppress(_Enough):
-                play(path, counted, node)
+        only_last = watching.samples == 1
+        view.is_silent = only_last
+        samples = None if only_last else watching.samples
+        with suppress(Enough):
+            play(path, Counted(view, samples, be_enough, stop.is_set), node)
+        if only_last:
+            view.show()
     return _ended(view, stop.exit_code)
 
 
@@ -186,7 +184,7 @@ def _watch_agent(watching: Watching, agent: Agent | BlindAgent, about: About, wr
     with stop, _plain_view(watching, words, why_plain, stop.is_set) as view:
         view.on_start(about)
         # The first tick tells what was there before the start: no interval, no sample.
-        shown = view if samples is None else _WithoutFirst(view)
+        shown = view if samples is None else WithoutFirst(view)
         with wrap(shown) as output:
             run(agent, output, stop, about.interval_seconds, duration)
     return _ended(view, stop.exit_code)
@@ -201,7 +199,7 @@ def _watch_feed(
     notes = "; ".join(text for text in (why_plain, note) if text)
     stopper = _Stopper()
     with _plain_view(watching, words, notes, stopper.is_set) as view:
-        counted = _Counted(view, watching.samples, stopper.stop)
+        counted = Counted(view, watching.samples, stopper.stop)
         asyncio.run(_until_stopped(feed, counted, stopper))
     return _ended(view, stopper.exit_code)
 
@@ -260,89 +258,6 @@ def _ended(view: View, exit_code: int) -> int:
     return exit_code
 
 
-class _WithoutFirst:
-    """Leaves out the first snapshot."""
-
-    def __init__(self, output: Output) -> None:
-        self._output = output
-        self._is_first = True
-
-    def on_happenings(self, happened: Happenings) -> None:
-        self._output.on_happenings(happened)
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        if not self._is_first:
-            self._output.on_snapshot(snapshot)
-        self._is_first = False
-
-
-class _Enough(Exception):
-    """No more is wanted."""
-
-
-def _be_enough() -> None:
-    raise _Enough
-
-
-def _never() -> bool:
-    return False
-
-
-class _Last:
-    """Passes on all but snapshots; of those the last, at the end."""
-
-    def __init__(self, view: View, is_stopping: Callable[[], bool]) -> None:
-        self._view, self._is_stopping = view, is_stopping
-        self._snapshot: Snapshot | None = None
-
-    def on_start(self, about: About) -> None:
-        self._view.on_start(about)
-        self._snapshot = None
-
-    def on_happenings(self, happened: Happenings) -> None:
-        self._view.on_happenings(happened)
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        self._snapshot = snapshot
-        if self._is_stopping():
-            raise _Enough
-
-    def show(self) -> None:
-        if self._snapshot is not None:
-            self._view.on_snapshot(self._snapshot)
-
-
-class _Counted:
-    """Passes on so many snapshots, then tells that it is enough."""
-
-    def __init__(
-        self,
-        view: View,
-        samples: int | None,
-        enough: Callable[[], None],
-        is_stopping: Callable[[], bool] = _never,
-    ) -> None:
-        self._view, self._left, self._enough = view, samples, enough
-        self._is_stopping = is_stopping
-
-    def on_start(self, about: About) -> None:
-        self._view.on_start(about)
-
-    def on_happenings(self, happened: Happenings) -> None:
-        self._view.on_happenings(happened)
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        if self._left == 0:
-            return
-        if self._is_stopping():
-            self._enough()
-        self._view.on_snapshot(snapshot)
-        if self._left is not None:
-            self._left -= 1
-            if self._left == 0:
-                self._enough()
-
-
 class _Stopper:
     """Ends what an event loop runs, by a signal or because it is enough."""
 
@@ -362,7 +277,7 @@ class _Stopper:
         await self._event.wait()
 
 
-async def _until_stopped(feed: Feed, output: _Counted, stopper: _Stopper) -> None:
+async def _until_stopped(feed: Feed, output: Counted, stopper: _Stopper) -> None:
     loop = asyncio.get_running_loop()
     for number in _SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup

@@ -39,6 +39,9 @@ _KEPT_REFUSALS = 64
 class View(ABC):
     """Takes what a feed tells (a ``FeedOutput``) and brings pictures to standard output."""
 
+    is_silent = False
+    """Whether snapshots are only taken in, until ``show`` is called."""
+
     @abstractmethod
     def on_start(self, about: About) -> None:
         """See FeedOutput."""
@@ -50,6 +53,10 @@ class View(ABC):
     @abstractmethod
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """See Output."""
+
+    @abstractmethod
+    def show(self) -> None:
+        """Bring the present sample to standard output, if there is one."""
 
     @property
     def lost_lines(self) -> int:
@@ -100,8 +107,16 @@ class JsonView(View):
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """One line."""
-        board = self._board
-        board.on_snapshot(snapshot)
+        self._refusals = [*self._refusals, *snapshot.refusals][-_KEPT_REFUSALS:]
+        self._board.on_snapshot(snapshot)
+        if not self.is_silent:
+            self.show()
+
+    def show(self) -> None:
+        """See View."""
+        board, snapshot = self._board, self._board.snapshot
+        if snapshot is None:
+            return
         counted = dict if board.about.counts_refusals else without_refusals
         matches = self._choice.matches
         workloads: list[Fields] = [
@@ -116,7 +131,7 @@ class JsonView(View):
         ]
         refusals = [
             {**workload_fields(entry.victim.workload), **refusal_fields(entry)}
-            for entry in (*self._refusals, *snapshot.refusals)
+            for entry in self._refusals
         ]
         news = board.news
         sample = {
@@ -160,7 +175,8 @@ class PlainView(View):
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A table."""
         self._board.on_snapshot(snapshot)
-        self._show()
+        if not self.is_silent:
+            self.show()
 
     def _notes(self) -> list[str]:
         missing = [
@@ -169,7 +185,10 @@ class PlainView(View):
         ]
         return [*self._fixed_notes, *missing]
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """See View."""
+        if self._board.snapshot is None:
+            return
         width = self._console.width
         lines = frame(self._board, self._choice, self._source, self._notes(), width)
         self._console.print(Group(*lines))
@@ -206,7 +225,8 @@ class RefreshedView(PlainView):
         """Leave the terminal as it was."""
         self._live.stop()
 
-    def _show(self) -> None:
+    def show(self) -> None:
+        """See View."""
         width, height = self._console.size
         lines = frame(self._board, self._choice, self._source, self._notes(), width, height)
         self._live.update(Group(*lines), refresh=True)
