@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from support.stream import THREADTRACE
 from support.terminal import Terminal
 
 ENTER_SCREEN, LEAVE_SCREEN = b"\x1b[?1049h", b"\x1b[?1049l"
+NIGHT = Path(__file__).parents[2] / "docs/examples/night.jsonl.gz"
 HIDE_CURSOR, SHOW_CURSOR = b"\x1b[?25l", b"\x1b[?25h"
 
 
@@ -110,3 +112,47 @@ def test_terminal_that_goes_away(host: None) -> None:
         terminal.wait_for(lambda out: out.count(b"WORKLOAD") >= 2, "two frames")
         os.kill(terminal.process.pid, signal.SIGHUP)
         assert terminal.end() == 129
+
+
+@pytest.mark.parametrize("samples", [1, 3])
+def test_so_many_samples(host: None, samples: int) -> None:
+    done = threadtrace("top", "-n", str(samples), "--interval", "0.1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"WORKLOAD") == samples
+    done = threadtrace("top", "--json", "-n", str(samples), "--interval", "0.1")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == samples
+
+
+def test_samples_of_a_recording_filtered_and_sorted() -> None:
+    command = ("top", "--replay", str(NIGHT), "--filter", "ns:shop tasks>1", "--sort", "tasks")
+    done = threadtrace(*command, "--json", "-n", "2")
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.count(b"\n") == 2
+    done = threadtrace(*command, "--once")
+    rows = done.stdout.decode().split("WORKLOAD", 1)[1].splitlines()[1:]
+    names = [row.split()[0] for row in rows if row]
+    assert names == ["shop/checkout-7d9f8c6b5-x2x9p/app", "shop/cart-58c9d4-mm7rj/cart"]
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (("--replay", str(NIGHT), "--connect", "unix:/x"), b"exclude each other"),
+        (("--connect", "unix:/x", "--interval", "1"), b"--interval says how to count"),
+        (("--replay", str(NIGHT), "--record-dir", "/tmp"), b"--record-dir says how to count"),
+        (("--node", "x"), b"--node goes with --replay"),
+        (("--replay", str(NIGHT), "--node", "x"), b"there are node-7"),
+        (("--sort", "size"), b"there is no column size"),
+        (("--filter", "size>1"), b"no field size"),
+        (("--connect", "http://127.0.0.1:1"), b"use unix:/run/threadtrace.sock"),
+        (("--speed", "0"), b"--speed"),
+        (("-n", "0"), b"-n"),
+    ],
+)
+def test_what_cannot_be_meant_is_one_line(words: tuple[str, ...], told: bytes) -> None:
+    done = threadtrace("top", *words)
+    assert done.returncode == os.EX_USAGE, done.stderr
+    assert done.stdout == b""
+    assert done.stderr.count(b"\n") == 1
+    assert told in done.stderr
