@@ -69,8 +69,6 @@ class LoopDriver(LinuxDriver):
         # Else Rich is asked at first. Of a terminal that does not know its size it guesses another
         # one than this driver tells, and the view is laid out for the one and the other for ever.
         self._size = size or self._get_terminal_size()
-        # What the application takes for its size until it is told otherwise.
-        self._size = self._get_terminal_size()
         self._pending = bytearray()
         self._waits_for_terminal = False
         self._is_reading = False
