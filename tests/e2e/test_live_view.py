@@ -224,7 +224,7 @@ def test_without_a_free_pid(host: None, tmp_path: Path) -> None:
             assert refused >= 1
             assert "100%" in row_of(screen, alone.path[-6:])
             terminal.type("/")
-            terminal.type("-l", "used>=100%")
+            terminal.type("-l", f"used>=100% cgroup:{alone.path}")
             terminal.type("Enter")
             terminal.wait_for("1 of ")
             terminal.type("Enter")
