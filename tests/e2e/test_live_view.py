@@ -222,11 +222,11 @@ def test_without_a_free_pid(host: None, tmp_path: Path) -> None:
             assert "births, exits and refusals are not counted" in screen
             refused = alone.refused  # the loader: nothing else is ever tried
             assert refused >= 1
-            assert "100%" in row_of(screen, alone.path[-6:])
             terminal.type("/")
             terminal.type("-l", f"used>=100% cgroup:{alone.path}")
             terminal.type("Enter")
-            terminal.wait_for("1 of ")
+            screen = terminal.wait_for("1 of ")
+            assert "100%" in row_of(screen, alone.path[-6:])
             terminal.type("Enter")
             screen = terminal.wait_for("pids_max")
             assert "1 of 1" in row_of(screen, "pids_max")
