@@ -235,8 +235,8 @@ def test_without_a_free_pid(host: None, tmp_path: Path) -> None:
             terminal.type("e")
             terminal.wait_for("EVENT")
             assert alone.refused == refused
-            terminal.type("q")
-            assert terminal.end() == 0
+            terminal.type("C-c")
+            assert terminal.end() == 130
             assert terminal.modes() == CLEAN
 
 
