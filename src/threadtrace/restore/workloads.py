@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+
+import orjson
 
 from threadtrace.identity.runtimes import ContainerNames
 from threadtrace.identity.workloads import HOST, KERNEL, Workload, WorkloadKind, identify
@@ -33,7 +34,7 @@ class Workloads:
     """What grows: one entry a workload that was named, until ``forget``; ``MAX_WORKLOADS``."""
 
     def __init__(self) -> None:
-        self._by_place: dict[object, tuple[tuple[Any, ...], Workload]] = {}
+        self._by_place: dict[object, tuple[int, Workload]] = {}
         self._by_label: dict[tuple[str, str], Workload] = {}
 
     def of_event(self, event: Event) -> Workload | None:
@@ -41,7 +42,9 @@ class Workloads:
         fields = event.fields
         label = inner(event.details, "workload")
         path = text(inner(inner(fields, "process"), "linux"), "cgroup")
-        told = (label, fields.get("container"), fields.get("k8s"), fields.get("systemd"))
+        about = (label, fields.get("container"), fields.get("k8s"), fields.get("systemd"))
+        # Not the fields themselves: they are larger than all else that is kept of a workload.
+        told = hash(orjson.dumps(about))
         place = path or (text(label, "kind"), text(label, "name"))
         known = self._by_place.get(place)
         if known is not None and known[0] == told:

@@ -5,7 +5,7 @@ Pure: no terminal, no clock.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -19,6 +19,9 @@ from threadtrace.screen.lines import Line
 from threadtrace.screen.news import News
 from threadtrace.screen.query import Matches, QueryError, compiled, namespace
 from threadtrace.screen.workload_columns import workload_columns
+
+_KEPT_ORDERS = 2
+"""Of the present snapshot: back from a filter or another screen, the lines are there."""
 
 DANGER = "danger"
 """The order that is no column's."""
@@ -36,6 +39,12 @@ class Choice:
     closed: set[str] = field(default_factory=set)
     """Groups of the tree that are folded."""
     matches: Matches = field(default_factory=lambda: compiled(""))
+
+    @property
+    def signature(self) -> Hashable:
+        """Equal where the same is shown of the same snapshot."""
+        closed = frozenset(self.closed) if self.is_tree else frozenset()
+        return self.sort, self.is_ascending, self.query, self.namespace, self.is_tree, closed
 
     def filter(self, query: str) -> None:
         """Show what matches.
@@ -97,6 +106,8 @@ class Board:
         self.news = News()
         self.snapshot: Snapshot | None = None
         self._latest: Snapshot | None = None
+        self._lines_of: Snapshot | None = None
+        self._lines: dict[Hashable, list[Line]] = {}
         self.columns = workload_columns(about.counts_births, about.counts_refusals)
         self.ticks = 0
 
@@ -162,7 +173,19 @@ class Board:
         return [Namespace(name, *found[name]) for name in sorted(found)]
 
     def lines(self, choice: Choice) -> list[Line]:
-        """What is chosen, in the chosen order."""
+        """What is chosen, in the chosen order; made once for a snapshot and a choice."""
+        if self._lines_of is not self.snapshot:
+            self._lines_of = self.snapshot
+            self._lines.clear()
+        wanted = choice.signature
+        found = self._lines.get(wanted)
+        if found is None:
+            if len(self._lines) >= _KEPT_ORDERS:
+                self._lines.clear()
+            found = self._lines[wanted] = self._made(choice)
+        return found
+
+    def _made(self, choice: Choice) -> list[Line]:
         shots = [shot for shot in self.workloads if _is_chosen(shot, choice)]
         if choice.is_tree and shots:
             node = self.about.node
