@@ -14,20 +14,20 @@ from typing import TYPE_CHECKING
 
 from threadtrace.errors import NoFreePidError, OutputError
 from threadtrace.feed import About, Feed
+from threadtrace.log import warn
 from threadtrace.screen.board import Choice
 from threadtrace.screen.passing import Counted, Enough, WithoutFirst, be_enough
+from threadtrace.screen.recording_words import recording_words
 from threadtrace.screen.views import JsonView, PlainView, RefreshedView, View, is_terminal
 from threadtrace.stopping import StopSignal
 
 if TYPE_CHECKING:
     from threadtrace.agent import Agent, AgentOptions, BlindAgent
     from threadtrace.feed import Output
+    from threadtrace.feeds.play_through import Played
     from threadtrace.tui.control import Control
 
-_BLIND_NOTE = (
-    "no PID is free to attach kernel programs: only what files tell; an agent that was started "
-    "before would tell all"
-)
+_BLIND_NOTE = "no process can be started (a limit here is used up), so no kernel programs"
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
@@ -68,7 +68,9 @@ def watch(
             agent = stack.enter_context(start_agent(options))
         except NoFreePidError as error:
             if options.socket is not None and _answers(options):
-                note = "no PID is free to attach kernel programs: this is the agent that runs here"
+                note = (
+                    "no process can be started (a limit here is used up): the agent that runs here"
+                )
                 return watch_remote(watching, f"unix:{options.socket}", note)
             pipeline = stack.enter_context(start_pipeline_without_programs(options))
             blind = BlindAgent(pipeline)
@@ -122,7 +124,7 @@ def watch_recording(watching: Watching, path: str, node: str | None, speed: floa
 
 
 def _play_through(
-    watching: Watching, path: str, node: str | None, play: Callable[..., object]
+    watching: Watching, path: str, node: str | None, play: Callable[..., Played]
 ) -> int:
     """As fast as it can be written: every sample, the first ones, or (of one) the last."""
     stop = StopSignal()
@@ -130,10 +132,14 @@ def _play_through(
         only_last = watching.samples == 1
         view.is_silent = only_last
         samples = None if only_last else watching.samples
+        played = None
         with suppress(Enough):
-            play(path, Counted(view, samples, be_enough, stop.is_set), node)
+            played = play(path, Counted(view, samples, be_enough, stop.is_set), node)
         if only_last:
             view.show()
+    if played is not None:
+        for words in recording_words(*played):
+            warn(f"{path}: {words}")
     return _ended(view, stop.exit_code)
 
 

@@ -43,7 +43,7 @@ def test_a_leaking_pod_is_on_top_and_looked_into(node: Node, tmp_path: Path) -> 
             assert "100%" in row_of(screen, name)
             heading = next(n for n, line in enumerate(screen.splitlines()) if "WORKLOAD" in line)
             assert screen.splitlines()[heading + 1].startswith(name)
-            screen = terminal.wait_for("refused with EAGAIN")
+            screen = terminal.wait_for("forks are refused: EAGAIN")
             assert "pids_max 500" in screen
             # The tree, one namespace, and down to the threads.
             terminal.type("t")

@@ -218,7 +218,7 @@ def test_without_a_free_pid(host: None, tmp_path: Path) -> None:
         alone.set_limit(1)
         command = ["sh", "-c", inside, *TOP, "--socket", str(tmp_path / "socket")]
         with Tmux(command) as terminal:
-            screen = terminal.wait_for("no PID is free")
+            screen = terminal.wait_for("no process can be started")
             assert "births, exits and refusals are not counted" in screen
             refused = alone.refused  # the loader: nothing else is ever tried
             assert refused >= 1
@@ -247,7 +247,7 @@ def test_without_a_free_pid_the_agent_that_runs_is_shown(host: None, tmp_path: P
         inside = f'echo $$ >{alone.directory}/cgroup.procs; exec "$0" "$@"'
         alone.set_limit(1)
         with Tmux(["sh", "-c", inside, *TOP, "--socket", socket]) as terminal:
-            screen = terminal.wait_for("this is the agent that runs here")
+            screen = terminal.wait_for("the agent that runs here")
             assert f"agent at unix:{socket}"[:20] in screen
             assert "not counted" not in screen
             terminal.type("q")

@@ -147,6 +147,8 @@ def test_samples_of_a_recording_filtered_and_sorted() -> None:
         (("--filter", "size>1"), b"no field size"),
         (("--connect", "http://127.0.0.1:1"), b"use unix:/run/threadtrace.sock"),
         (("--speed", "0"), b"--speed"),
+        (("--speed", "2"), b"--speed goes with --replay"),
+        (("--filter", "state:foo"), b"no state foo: there are quiet growing"),
         (("-n", "0"), b"-n"),
     ],
 )
@@ -156,3 +158,23 @@ def test_what_cannot_be_meant_is_one_line(words: tuple[str, ...], told: bytes) -
     assert done.stdout == b""
     assert done.stderr.count(b"\n") == 1
     assert told in done.stderr
+
+
+def test_a_damaged_recording_is_shown_as_far_as_it_goes_and_said_to_be(tmp_path: Path) -> None:
+    whole = NIGHT.read_bytes()
+    cut, damaged = tmp_path / "cut.gz", tmp_path / "damaged.gz"
+    cut.write_bytes(whole[: len(whole) // 2])
+    damaged.write_bytes(whole[:30_000] + bytes(300) + whole[30_300:])
+    for path, told in ((cut, b"cut off"), (damaged, b"damaged")):
+        done = threadtrace("top", "--replay", str(path), "--once", "--json")
+        assert done.returncode == 0
+        assert done.stdout.count(b"\n") == 1
+        assert told in done.stderr
+
+
+@pytest.mark.parametrize("columns", ["0", "1", "-5", "999999999", "x"])
+def test_columns_may_say_anything(columns: str) -> None:
+    environment = {"COLUMNS": columns}
+    done = threadtrace("top", "--replay", str(NIGHT), "--once", environment=environment)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert max(map(len, done.stdout.decode().splitlines())) <= 2_000

@@ -178,7 +178,7 @@ def test_states_by_what_is_worst() -> None:
 def test_no_time_left_is_most_urgent_and_shown() -> None:
     left = next(column for column in COLUMNS if column.name == "left")
     now, soon = with_state(workload(), None, 0.0), with_state(workload(), None, 30.0)
-    assert row(now)["left"] == Cell("0.0s", "danger")
+    assert row(now)["left"] == Cell("none", "danger")
     assert row(with_state(workload(), State.EXHAUSTED))["left"] == Cell("none", "danger")
     keys = [left.sort_key(line) for line in flat([now, soon, with_state(workload(), None, None)])]
     assert keys[0] > keys[1]

@@ -55,15 +55,22 @@ def test_the_log_is_told_in_order() -> None:
 
 def test_lines_that_are_dropped_are_counted() -> None:
     news = News()
-    started = [StartedWorkload(named(f"p{n}"), NOW + n) for n in range(1_000)]
+    news.add_happenings(happened(refusals=[refused_at(0)]))
+    started = [StartedWorkload(named(f"p{n}"), NOW + 1 + n) for n in range(250)]
     news.add_happenings(happened(started=started))
-    assert (len(news.log), news.dropped_lines) == (1_000, 0)
-    news.add_happenings(
-        happened(started=[StartedWorkload(named(f"q{n}"), NOW) for n in range(234)])
-    )
-    assert (len(news.log), news.dropped_lines) == (1_000, 234)
-    assert news.log[0].text == "shop/p234/web appeared"
+    assert (len(news.log), news.dropped_lines) == (251, 0)
+    started = [StartedWorkload(named(f"q{n}"), NOW + SECOND + n) for n in range(234)]
+    news.add_happenings(happened(started=started))
+    assert (len(news.log), news.dropped_lines) == (251, 234)
+    assert [entry.text for entry in news.log[1:2]] == ["shop/p234/web appeared"]
     assert news.log[-1].text == "shop/q233/web appeared"
+    assert news.log[0].event == "fork.refused", "what comes and goes does not push it out"
+
+
+def test_refusals_that_are_dropped_are_counted() -> None:
+    news = News()
+    news.add_happenings(happened(refusals=[refused_at(n) for n in range(1_007)]))
+    assert (len(news.log), news.dropped_lines) == (1_000, 7)
 
 
 def test_refusals_are_bounded() -> None:

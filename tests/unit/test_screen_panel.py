@@ -104,7 +104,7 @@ def test_a_rate_of_nothing_is_0() -> None:
 
 def test_no_time_left() -> None:
     lines = panel.number_lines(with_state(workload(), State.EXHAUSTED, 0.0), 80)
-    assert text(lines).endswith("used up in 0.0s")
+    assert text(lines).endswith("its limit is used up")
     assert lines[-1][0].style == "danger"
 
 

@@ -137,7 +137,7 @@ def test_refusals_that_cannot_be_seen_are_not_none() -> None:
 def test_danger_first() -> None:
     shots = [
         pod("a", "small", counts=IDLE, growth=-500.0, tasks=5),
-        pod("a", "large", counts=IDLE, growth=0.2, tasks=20_000),
+        pod("a", "large", counts=IDLE, growth=0.2, tasks=20_000, limit=None),
         pod("a", "leaking", counts=IDLE, growth=50.0, tasks=10),
         pod("a", "refused", growth=0.0, tasks=1),
     ]

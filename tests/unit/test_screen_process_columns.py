@@ -36,7 +36,7 @@ def test_one_that_calls_itself_otherwise_has_both_names() -> None:
 
 
 def test_unknown_is_not_0() -> None:
-    assert row(JAVA._replace(created_per_second=None, age_seconds=None))[3:] == ["-", "-"]
+    assert row(JAVA._replace(created_per_second=None, age_seconds=None))[3:] == ["?", "?"]
     assert row(JAVA._replace(created_per_second=0.0, age_seconds=0.0))[3:] == ["-", "0.0s"]
 
 
@@ -60,7 +60,7 @@ def test_names_of_threads_with_their_share() -> None:
     lines = thread_lines([ThreadName("pool-#-thread-#", 300), ThreadName("", 100)])
     assert [line.share_ratio for line in lines] == [0.75, 0.25]
     texts = [cell.text.strip() for cell in cells(fit(THREAD_COLUMNS, 80), lines[1])]
-    assert texts == ["?", "100", "25%"]
+    assert texts == ["(no name)", "100", "25%"]
     assert thread_lines([]) == []
     assert thread_lines([ThreadName("x", 0)])[0].share_ratio == 0.0
 

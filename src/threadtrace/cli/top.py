@@ -78,6 +78,9 @@ def top(
         raise UsageError("--replay and --connect exclude each other")
     if node is not None and replay is None:
         raise UsageError("--node goes with --replay")
+    speed_given = click.get_current_context().get_parameter_source("speed")
+    if replay is None and speed_given is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--speed goes with --replay")
     if replay is not None or url is not None:
         _refuse_counting_options("--replay" if url is None else "--connect")
     watching = Watching(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import NamedTuple
 
 from threadtrace.clock import NANOSECONDS
@@ -48,6 +48,11 @@ class Controls:
     def node(self) -> str | None:
         """Whose events are played; None until that shows."""
         return self._index.node
+
+    @property
+    def nodes(self) -> Collection[str]:
+        """All that tell anything, as far as it was looked through."""
+        return [*([] if self.node is None else [self.node]), *self._index.nodes]
 
     @property
     def start_ns(self) -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from threadtrace.feed import FeedOutput
 from threadtrace.feeds.nothing_to_show import no_tick
 from threadtrace.report.lines import read_lines
@@ -12,7 +14,16 @@ from threadtrace.restore.decoder import EventDecoder
 _MOST_EARLY = 1024
 
 
-def play_through(path: str, output: FeedOutput, node: str | None = None) -> Notes:
+class Played(NamedTuple):
+    """What was played, and what else there is."""
+
+    notes: Notes
+    node: str
+    nodes: tuple[str, ...]
+    """All that tell anything."""
+
+
+def play_through(path: str, output: FeedOutput, node: str | None = None) -> Played:
     """Tell it all, without a pause; needs no room on the disk.
 
     Args:
@@ -21,7 +32,7 @@ def play_through(path: str, output: FeedOutput, node: str | None = None) -> Note
         node: whose events are meant; None: the first of which a tick is told.
 
     Returns:
-        What was wrong with the recording.
+        What was wrong with the recording, and what was not shown of it.
 
     Raises:
         RecordingUnreadable: it cannot be opened or read.
@@ -51,4 +62,5 @@ def play_through(path: str, output: FeedOutput, node: str | None = None) -> Note
     decoder.flush()
     if not has_tick:
         raise no_tick(path, notes, node, others)
-    return notes
+    assert chosen is not None
+    return Played(notes, chosen, (chosen, *others))

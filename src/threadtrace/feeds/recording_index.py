@@ -55,7 +55,7 @@ class RecordingIndex:
         self._early: list[tuple[Event, int]] | None = [] if node is None else None
         """What was told before it showed whose ticks they are."""
         self._tail_ns = 0
-        self._nodes: dict[str, None] = {}
+        self.nodes: dict[str, None] = {}
         self._cursor = EventCursor(self.text, 0, self.notes)
         self._standing = Standing()
         self._offsets = array("Q")
@@ -103,7 +103,7 @@ class RecordingIndex:
         if was_complete:
             self.is_complete = True
             if not self.ticks:
-                raise no_tick(self._path, self.notes, self.node, self._nodes)
+                raise no_tick(self._path, self.notes, self.node, self.nodes)
         return not (self.is_complete or self.is_waiting)
 
     def time_at(self, tick: int) -> int:
@@ -176,8 +176,8 @@ class RecordingIndex:
             self._note(entry, place)
 
     def _note_other(self, event: Event) -> None:
-        if len(self._nodes) < MAX_NAMES:
-            self._nodes[event.node] = None
+        if len(self.nodes) < MAX_NAMES:
+            self.nodes[event.node] = None
 
     def _passed(self, event: Event) -> int:
         """Since the last tick."""

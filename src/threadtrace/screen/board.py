@@ -15,6 +15,7 @@ from threadtrace.model.snapshot import Happenings, NodeSnapshot, Snapshot, Workl
 from threadtrace.screen import lines, order
 from threadtrace.screen.columns import Column
 from threadtrace.screen.history import History
+from threadtrace.screen.limits import judged
 from threadtrace.screen.lines import Line
 from threadtrace.screen.news import News
 from threadtrace.screen.query import Matches, QueryError, compiled, namespace
@@ -156,7 +157,8 @@ class Board:
 
     def workload(self, key: str) -> WorkloadSnapshot | None:
         """None where it is gone."""
-        return next((shot for shot in self.workloads if shot.workload.key == key), None)
+        found = next((shot for shot in self.workloads if shot.workload.key == key), None)
+        return None if found is None else judged(found)
 
     def column(self, name: str) -> Column[Line] | None:
         """None for the order of danger."""
@@ -186,7 +188,7 @@ class Board:
         return found
 
     def _made(self, choice: Choice) -> list[Line]:
-        shots = [shot for shot in self.workloads if _is_chosen(shot, choice)]
+        shots = [shot for shot in map(judged, self.workloads) if _is_chosen(shot, choice)]
         if choice.is_tree and shots:
             node = self.about.node
             return lines.tree(shots, node, choice.closed, lambda found: self._sorted(found, choice))

@@ -1,12 +1,13 @@
 """What happened, beside the numbers: refusals, explosions, losses, and the log of all of it. Pure.
 
-What grows: 1,000 lines of log, 256 refusals, the explosions under way.
+What grows: 1,250 lines of log, 256 refusals, the explosions under way.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from heapq import merge
 from typing import NamedTuple
 
 from threadtrace.model.explosion import Explosion, Transition
@@ -18,6 +19,7 @@ from threadtrace.screen.verdict import describe_refusals
 from threadtrace.text import printable
 
 _KEPT_LINES = 1_000
+_KEPT_COMINGS = 250
 _KEPT_REFUSALS = 256
 _REFUSES_NS = 10_000_000_000
 """A probe that is refused comes again after its period, by default ten seconds."""
@@ -41,7 +43,9 @@ class News:
     """Keeps what is still worth telling."""
 
     def __init__(self) -> None:
+        # What comes and goes by the thousand must not push out what an operator looks for.
         self._log: deque[Entry] = deque(maxlen=_KEPT_LINES)
+        self._comings: deque[Entry] = deque(maxlen=_KEPT_COMINGS)
         self._dropped = 0
         self._refusals: deque[Refusal] = deque(maxlen=_KEPT_REFUSALS)
         self._explosions: dict[int, Explosion] = {}
@@ -71,7 +75,7 @@ class News:
     @property
     def log(self) -> list[Entry]:
         """Oldest first."""
-        return list(self._log)
+        return list(merge(self._comings, self._log, key=lambda entry: entry.time_ns))
 
     @property
     def dropped_lines(self) -> int:
@@ -101,7 +105,7 @@ class News:
 
     def entries_about(self, key: str) -> list[Entry]:
         """Of the log; newest first."""
-        return [entry for entry in reversed(self._log) if key in entry.keys]
+        return [entry for entry in reversed(self.log) if key in entry.keys]
 
     def verdict(self) -> tuple[str, str] | None:
         """The line that matters most now, and its style; None while nothing does.
@@ -136,9 +140,10 @@ class News:
                 self._note(explosion.time_ns, name, style, text, key)
 
     def _note(self, time_ns: int, event: str, style: str, text: str, *keys: str) -> None:
-        if len(self._log) == _KEPT_LINES:
+        kept = self._comings if event.startswith("workload.") else self._log
+        if len(kept) == kept.maxlen:
             self._dropped += 1
-        self._log.append(Entry(time_ns, event, style, printable(text), keys))
+        kept.append(Entry(time_ns, event, style, printable(text), keys))
 
 
 def _style(explosion: Explosion) -> str:

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from rich.cells import cell_len
 
 from threadtrace.clock import NANOSECONDS
+from threadtrace.identity.workloads import Workload
 from threadtrace.model.details import LimitLevel, ProcessInspection
 from threadtrace.model.explosion import Explosion
 from threadtrace.model.snapshot import WorkloadSnapshot
 from threadtrace.output.explosions import describe_explosion
 from threadtrace.report.limits import NODE_OWNER, NODES_PID_NAMESPACE
+from threadtrace.report.words import plural
 from threadtrace.screen import figures
 from threadtrace.screen.columns import Cell, cropped
 from threadtrace.screen.history import SECONDS, History
+from threadtrace.screen.limits import seconds_left
 from threadtrace.screen.news import Entry
 from threadtrace.screen.query import state_word
 from threadtrace.screen.workload_columns import left_style, used_style
@@ -30,7 +33,7 @@ _SHOWN_ENTRIES = 8
 def title_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
     """Who it is, in two lines."""
     workload = shot.workload
-    about = [f"{workload.kind.value}", workload.runtime or "", workload.container_id or ""]
+    about = [f"{workload.kind.value}", _runtime(workload), workload.container_id or ""]
     if workload.names is not None and workload.names.image_name:
         about.append(f"image {workload.names.image_name}")
     about.append(f"cgroup {workload.cgroup_path}" if workload.cgroup_path else "no cgroup known")
@@ -42,10 +45,18 @@ def title_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
     return _within([first, [Cell(figures.squeezed(words, width), "dim")]], width)
 
 
+def _runtime(workload: Workload) -> str:
+    """As its files or its path say; a bare id is only what docker would have made."""
+    runtime = workload.runtime or ""
+    if workload.names is not None and workload.names.runtime:
+        return workload.names.runtime
+    return runtime if runtime in (workload.cgroup_path or "") else ""
+
+
 def number_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
     """What it holds and does."""
     counts = [
-        f"{shot.tasks:,} tasks",
+        plural(shot.tasks, "task"),
         f"{shot.tasks_peak:,} at most",
         f"threads {figures.rate_in_words(shot.threads_created_per_second)}",
         f"processes {figures.rate_in_words(shot.processes_created_per_second)}",
@@ -57,7 +68,9 @@ def number_lines(shot: WorkloadSnapshot, width: int) -> list[PanelLine]:
         refused = f"refused {figures.rate_in_words(max(0.1, shot.refused_per_second))}"
         lines.append([Cell(refused, "danger")])
     forecast = shot.forecast
-    if forecast is not None and forecast.seconds is not None:
+    if seconds_left(shot) == 0:
+        lines.append([Cell("its limit is used up", "danger")])
+    elif forecast is not None and forecast.seconds is not None:
         text = f"{forecast.limit.name.lower()} is used up in {figures.duration(forecast.seconds)}"
         lines.append([Cell(text, left_style(forecast.seconds))])
     return _within(lines, width)

@@ -11,7 +11,7 @@ from threadtrace.screen import figures
 from threadtrace.screen.columns import Cell, Column
 from threadtrace.text import printable
 
-_UNKNOWN = Cell(figures.UNKNOWN, "dim")
+_UNKNOWN = Cell("?", "dim")
 
 
 class ProcessLine(NamedTuple):
@@ -59,8 +59,11 @@ def _age(line: ProcessLine, width: int) -> Cell:
 
 def _created(line: ProcessLine, width: int) -> Cell:
     del width
-    text = figures.rate(line.details.created_per_second)
-    return _UNKNOWN if text == figures.UNKNOWN else Cell(text)
+    per_second = line.details.created_per_second
+    if per_second is None:
+        return _UNKNOWN
+    text = figures.rate(per_second)
+    return Cell(text, "dim" if text == figures.UNKNOWN else "plain")
 
 
 PROCESS_COLUMNS: tuple[Column[ProcessLine], ...] = (
@@ -82,7 +85,7 @@ THREAD_COLUMNS: tuple[Column[ThreadLine], ...] = (
     Column(
         "name",
         "THREAD NAME (# stands for digits)",
-        lambda x, _: Cell(printable(x.name) or "?"),
+        lambda x, _: Cell(printable(x.name) or "(no name)"),
         lambda x: x.name,
         20,
         0,

@@ -14,6 +14,7 @@ import shlex
 from collections.abc import Callable
 from functools import partial
 
+from threadtrace.identity.workloads import WorkloadKind
 from threadtrace.model.explosion import State
 from threadtrace.model.snapshot import WorkloadSnapshot
 from threadtrace.screen.limits import seconds_left, used_ratio
@@ -79,6 +80,7 @@ def _term(word: str) -> Matches:
         right = f"-{field}={value}" if sign == "!=" else f"{field}={value}"
         raise QueryError(f"there is no {sign}: write {right}")
     if field in _TEXTS and sign in (":", "="):
+        _check_word(field, value.casefold())
         return partial(_matches_text, _TEXTS[field], sign == "=", value)
     if field in _NUMBERS and sign in _OPERATORS:
         return partial(_matches_number, _NUMBERS[field], _OPERATORS[sign], _number(field, value))
@@ -158,6 +160,19 @@ def _processes(shot: WorkloadSnapshot) -> str:
 def _percent(shot: WorkloadSnapshot) -> float | None:
     ratio = used_ratio(shot)
     return None if ratio is None else ratio * 100
+
+
+_WORDS = {
+    "state": (*(state.value for state in State), "refused"),
+    "kind": tuple(kind.value for kind in WorkloadKind),
+}
+
+
+def _check_word(field: str, value: str) -> None:
+    """That it is a part of one of the few words that there are."""
+    words = _WORDS.get(field)
+    if words is not None and not any(value in word for word in words):
+        raise QueryError(f"no {field} {value}: there are {' '.join(words)}")
 
 
 _TEXTS: dict[str, _Text] = {

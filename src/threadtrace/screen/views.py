@@ -33,6 +33,7 @@ from threadtrace.screen.encoding import NEAREST
 from threadtrace.screen.plain import frame
 
 _WIDTH_OF_FILES = 160
+_LEAST_WIDTH, _MOST_WIDTH = 20, 2_000
 _KEPT_REFUSALS = 64
 
 
@@ -252,6 +253,7 @@ def _console() -> Console:
     console = _Console(highlight=False, markup=False, emoji=False)
     if not (console.is_terminal or _has_known_width()):
         console.width = _WIDTH_OF_FILES
+    console.width = max(_LEAST_WIDTH, min(console.width, _MOST_WIDTH))  # COLUMNS may say anything
     return console
 
 

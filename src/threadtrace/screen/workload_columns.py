@@ -132,9 +132,9 @@ def _refused(counts_refusals: bool, line: Line, width: int) -> Cell:
 
 def _left(line: Line, width: int) -> Cell:
     del width
-    if line.shot.state is State.EXHAUSTED:
-        return Cell("none", "danger")
     seconds = seconds_left(line.shot)
+    if seconds == 0:
+        return Cell("none", "danger")
     return _NOTHING if seconds is None else Cell(figures.duration(seconds), left_style(seconds))
 
 
@@ -163,11 +163,11 @@ def workload_columns(
 ) -> tuple[Column[Line], ...]:
     """All of them, in the order in which they stand."""
     return (
-        Column("workload", "WORKLOAD", _name, lambda x: x.label, 24, 0, 4, True),
+        Column("workload", "WORKLOAD", _name, lambda x: x.label, 23, 0, 4, True),
         Column("state", "STATE", _state, _severity, 10, 1, 0, True, True),
         Column("tasks", "TASKS", _tasks, lambda x: x.shot.tasks, 7, 2),
         Column("used", "USED", _used, lambda x: used_ratio(x.shot), 5, 3),
-        Column("limit", "OF LIMIT", _limit, lambda x: x.shot.limit, 14, 11, 1, True, True),
+        Column("limit", "OF LIMIT", _limit, lambda x: x.shot.limit, 14, 9, 1, True, True),
         Column(
             "threads",
             "THR/s",
@@ -182,7 +182,7 @@ def workload_columns(
             partial(_counted, counts_births, lambda x: x.processes_created_per_second),
             lambda x: x.shot.processes_created_per_second,
             7,
-            9,
+            8,
         ),
         Column(
             "exits",
@@ -209,5 +209,5 @@ def workload_columns(
             4,
         ),
         Column("left", "LEFT", _left, _urgency, 6, 4),
-        Column("process", "TOP PROCESS", _top_process, _most_threads, 20, 7, 2, True, True),
+        Column("process", "TOP PROCESS", _top_process, _most_threads, 18, 7, 2, True, True),
     )

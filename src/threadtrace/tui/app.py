@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import time
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
@@ -26,6 +27,8 @@ from threadtrace.tui.workloads import WorkloadsScreen
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REDRAW_SECONDS = 0.1
 """Between two pictures where a feed tells faster than that."""
+_SILENT_SECONDS = 3.0
+"""So long without a sample, or three of its intervals, and a feed is said to be silent."""
 _GARBAGE_SECONDS = 10.0
 
 
@@ -80,6 +83,8 @@ class TopApp(App[None]):
         self.error: BaseException | None = None
         self._tasks: set[asyncio.Task[Any]] = set()
         self._is_drawing_late = False
+        self._told_s = time.monotonic()
+        self._had_note = False
 
     def get_default_screen(self) -> Screen[Any]:
         """See Textual."""
@@ -95,6 +100,7 @@ class TopApp(App[None]):
                     loop.add_signal_handler(number, self.action_stop, number)
             driver.on_gone = lambda: self.action_stop(signal.SIGHUP)
         self.control.on_change = self.draw
+        self.set_interval(1.0, self._note_silence)
         self.start(_collect_garbage_seldom())
         self.start(self.feed.run(self))
 
@@ -120,8 +126,24 @@ class TopApp(App[None]):
         if happened.refusals or happened.explosions:
             self._draw_soon()
 
+    @property
+    def note(self) -> str:
+        """What the user should know of the source, on every screen."""
+        silent_seconds = time.monotonic() - self._told_s
+        interval = max(self.control.interval_seconds, self.board.about.interval_seconds or 0.0)
+        patience = max(_SILENT_SECONDS, 3 * interval)
+        if self.control.note or self.control.is_replay or silent_seconds < patience:
+            return self.control.note
+        return f"no sample for {silent_seconds:.0f} s"
+
+    def _note_silence(self) -> None:
+        if self.note or self._had_note:
+            self._had_note = bool(self.note)
+            self.draw()
+
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """See FeedOutput."""
+        self._told_s = time.monotonic()
         self.board.on_snapshot(snapshot)
         self._draw_soon()
 
@@ -146,7 +168,7 @@ class TopApp(App[None]):
             driver.call_when_drained(self.draw)
             return
         if self.screen_stack and isinstance(self.screen, Redrawn):
-            self.screen.redraw()
+            self.screen.redraw_if_shown()
 
     def action_stop(self, number: int) -> None:
         """End as a signal would end it."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from threadtrace.screen.board import Board
 from threadtrace.screen.figures import duration
+from threadtrace.screen.recording_words import recording_words
 
 if TYPE_CHECKING:
     from threadtrace.feeds.live import Live
@@ -45,6 +46,11 @@ class Control:
     def note(self) -> str:
         """A warning for the head; empty while there is none."""
         return ""
+
+    @property
+    def interval_seconds(self) -> float:
+        """Between two samples, as far as it is known."""
+        return 1.0
 
     def toggle_pause(self, board: Board) -> None:
         """What is shown stays, while counting goes on."""
@@ -94,6 +100,11 @@ class LiveControl(Control):
     def is_fast(self) -> bool:  # type: ignore[override]
         """See Control."""
         return self._live.interval_seconds < _FAST_SECONDS
+
+    @property
+    def interval_seconds(self) -> float:
+        """See Control."""
+        return self._live.interval_seconds
 
     @property
     def source(self) -> str:
@@ -158,16 +169,8 @@ class ReplayControl(Control):
     @property
     def note(self) -> str:
         """See Control: what of the recording could not be read."""
-        notes = self._replay.notes
-        words = []
-        if notes.damage is not None:
-            words.append(f"the gzip file is damaged ({notes.damage}): what follows is not shown")
-        unread = notes.not_json + notes.not_events + notes.too_long
-        if unread:
-            words.append(f"{unread:,} lines are no events")
-        if notes.is_cut_off:
-            words.append("the recording is cut off")
-        return "; ".join(words)
+        replay = self._replay
+        return "; ".join(recording_words(replay.notes, replay.node, replay.nodes))
 
     def toggle_pause(self, board: Board) -> None:
         """The recording stands still."""
@@ -199,7 +202,7 @@ class ReplayControl(Control):
         """See Control."""
         if self._replay.next_event(direction):
             return ""
-        return "no refusal or explosion " + ("after this" if direction > 0 else "before this")
+        return f"no refusals or explosion begin {'after' if direction > 0 else 'before'} this"
 
 
 def _length(seconds: float) -> str:

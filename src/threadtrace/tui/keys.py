@@ -87,7 +87,7 @@ class HelpScreen(Redrawn):
 
     def action_back(self) -> None:
         """To where it was."""
-        self.dismiss()
+        self.leave()
 
     def action_scroll(self, lines: int) -> None:
         """As the arrows."""

@@ -95,7 +95,7 @@ class EventLogScreen(Redrawn):
 
     def on_row_table_moved(self) -> None:
         """The whole of another line."""
-        self.redraw()
+        self.redraw_if_shown()
 
     def action_copy(self) -> None:
         """The line as JSON."""
@@ -109,4 +109,4 @@ class EventLogScreen(Redrawn):
 
     def action_back(self) -> None:
         """To where it was."""
-        self.dismiss()
+        self.leave()

@@ -13,7 +13,7 @@ from textual.screen import ModalScreen
 from textual.widgets import OptionList, Static
 from textual.widgets.option_list import Option
 
-from threadtrace.tui.redrawn import OfOneSize
+from threadtrace.tui.redrawn import Layer
 
 
 class Offer(NamedTuple):
@@ -24,7 +24,7 @@ class Offer(NamedTuple):
     """May hold anything: no markup is read from it."""
 
 
-class Menu(OfOneSize, ModalScreen[str]):
+class Menu(Layer, ModalScreen[str]):
     """Enter chooses, Escape leaves everything as it is."""
 
     DEFAULT_CSS = """
@@ -65,11 +65,11 @@ class Menu(OfOneSize, ModalScreen[str]):
 
     def on_option_list_option_selected(self, event: OptionList.OptionSelected) -> None:
         """Chosen."""
-        self.dismiss(self._offers[event.option_index].value)
+        self.leave(self._offers[event.option_index].value)
 
     def action_cancel(self) -> None:
         """Nothing chosen."""
-        self.dismiss(None)
+        self.leave()
 
     def action_down(self) -> None:
         """As the arrow."""

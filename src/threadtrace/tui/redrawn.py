@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+import gc
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
 from textual import events
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
     from threadtrace.tui.app import TopApp
 
 
-class OfOneSize:
-    """A screen that knows only the terminal's present size.
+class Layer:
+    """A screen that is left once, and knows only the terminal's present size.
 
     Textual tells a screen that it has got the size of its own layout. Where the terminal's size
     changes in between, both sizes are told, each makes a layout, each layout tells its size again,
@@ -32,8 +33,18 @@ class OfOneSize:
             event.prevent_default()
             event.stop()
 
+    _is_left = False
 
-class Redrawn(OfOneSize, Screen[None]):
+    def leave(self, result: Any = None) -> None:
+        """Back to the screen below: a key that is pressed twice must not leave that one, too."""
+        assert isinstance(self, Screen)
+        if not self._is_left and self.is_current:
+            self._is_left = True
+            self.dismiss(result)
+            self.app.call_later(gc.collect, 1)  # widgets know each other in circles
+
+
+class Redrawn(Layer, Screen[None]):
     """A screen of the view."""
 
     KEYS: ClassVar[tuple[tuple[str, str], ...]] = ()
@@ -47,17 +58,29 @@ class Redrawn(OfOneSize, Screen[None]):
         assert isinstance(self.app, TopApp)
         return self.app
 
+    is_ready = False
+    """Whether all that it shows is there."""
+
+    def on_mount(self) -> None:
+        """From now on."""
+        self.is_ready = True
+
     def redraw(self) -> None:
         """Show what is there now."""
 
+    def redraw_if_shown(self) -> None:
+        """Not before it is there, nor after it was left."""
+        if self.is_ready and self.is_current:
+            self.redraw()
+
     def on_screen_resume(self) -> None:
         """Back from another screen."""
-        self.redraw()
+        self.redraw_if_shown()
 
     def on_resize(self, event: events.Resize) -> None:
         """Another size, another choice of columns and lines."""
         super().on_resize(event)
-        self.call_after_refresh(self.redraw)
+        self.call_after_refresh(self.redraw_if_shown)
 
     def copy(self, fields: Fields) -> None:
         """Into the terminal's clipboard (OSC 52), as JSON; what it holds may be any text."""

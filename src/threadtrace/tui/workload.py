@@ -91,7 +91,7 @@ class _Detail(Redrawn):
     def redraw(self) -> None:
         """See Redrawn."""
         self.query_one("#body").set_class(self.size.width >= _WIDE, "wide")
-        self.show_keys(self.query_one("#keys", Lines))
+        self.show_keys(self.query_one("#keys", Lines), self.top.note)
         if not self._is_looking:
             self._is_looking = True
             self.top.start(self._look_and_show())
@@ -150,7 +150,7 @@ class _Detail(Redrawn):
 
     def action_back(self) -> None:
         """To where it was."""
-        self.dismiss()
+        self.leave()
 
 
 class WorkloadScreen(_Detail):
@@ -169,7 +169,7 @@ class WorkloadScreen(_Detail):
         is_there = self._board.workload(self._key)
         self._shot = is_there or self._shot
         found = None if self._board.is_paused else await self.top.feed.inspect_workload(self._key)
-        if not self.is_mounted:
+        if not self.is_current:  # left, while somebody was asked
             return
         if found is not None:
             self.show_rows(list(process_lines(found.processes)))
@@ -225,7 +225,7 @@ class ProcessScreen(_Detail):
         if self._board.is_paused and self._found is not None:
             return
         found = await self.top.feed.inspect_process(self._pid)
-        if not self.is_mounted:
+        if not self.is_current:  # left, while somebody was asked
             return
         self._found = found or self._found
         width = self.size.width

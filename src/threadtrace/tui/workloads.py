@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from threadtrace.output.explosions import workload_forecast_fields
 from threadtrace.output.fields import rates_fields, workload_fields, workload_label
+from threadtrace.report.words import plural
 from threadtrace.screen import order
 from threadtrace.screen.board import DANGER, Board, Choice
 from threadtrace.screen.head import HeadFacts, head_lines
@@ -102,7 +103,7 @@ class WorkloadsScreen(Redrawn):
             board.history,
             board.news.verdict(),
             board.news.losses,
-            self._control.note,
+            self.top.note,
         )
         size = self.size
         self.query_one("#head", Lines).show(head_lines(facts, size.width, size.height))
@@ -125,9 +126,9 @@ class WorkloadsScreen(Redrawn):
             words.append("PAUSED")
         total = len(self._board.workloads)
         if self.choice.is_tree or shown == total:
-            words.append(f"{total:,} workloads")
+            words.append(plural(total, "workload"))
         else:
-            words.append(f"{shown:,} of {total:,} workloads")
+            words.append(f"{shown:,} of {plural(total, 'workload')}")
         return "  ".join(words)
 
     def _chosen(self) -> str:
@@ -198,10 +199,9 @@ class WorkloadsScreen(Redrawn):
     def action_namespace(self) -> None:
         """Choose one."""
         offers = [Offer(_ALL, "all")]
-        offers += [
-            Offer(ns.name, f"{printable(ns.name)}  {ns.workloads:,} workloads, {ns.tasks:,} tasks")
-            for ns in self._board.namespaces()
-        ]
+        for ns in self._board.namespaces():
+            held = f"{plural(ns.workloads, 'workload')}, {plural(ns.tasks, 'task')}"
+            offers.append(Offer(ns.name, f"{printable(ns.name)}  {held}"))
         selected = self.table.selected
         own = namespace(selected.shot) if selected is not None else None
         present = self.choice.namespace or (own if self.choice.namespace is None else None) or _ALL
