@@ -10,6 +10,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any, ClassVar
 
+from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
 from textual.screen import Screen
@@ -99,10 +100,16 @@ class TopApp(App[None]):
                 if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
                     loop.add_signal_handler(number, self.action_stop, number)
             driver.on_gone = lambda: self.action_stop(signal.SIGHUP)
+            driver.on_interrupt = lambda: self.action_stop(signal.SIGINT)
         self.control.on_change = self.draw
         self.set_interval(1.0, self._note_silence)
         self.start(_collect_garbage_seldom())
         self.start(self.feed.run(self))
+
+    async def on_event(self, event: events.Event) -> None:
+        """Keys that wait are passed over once it is to end."""
+        if self.signal_number is None or not isinstance(event, events.Key):
+            await super().on_event(event)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
         """In the event loop, beside all else; an error of it ends the view."""

@@ -29,6 +29,7 @@ from textual.drivers.linux_driver import (
     LinuxDriver,
 )
 from textual.geometry import Size
+from textual.message import Message
 
 from threadtrace.screen.encoding import NEAREST, known_encoding
 
@@ -50,6 +51,8 @@ class LoopDriver(LinuxDriver):
 
     on_gone: Callable[[], None] | None = None
     """Called once when nothing can be read or written any more."""
+    on_interrupt: Callable[[], None] | None = None
+    """Called for Ctrl-C, before the keys that were pressed earlier and still wait."""
 
     def __init__(
         self,
@@ -190,13 +193,26 @@ class LoopDriver(LinuxDriver):
             self._lose_terminal()
             return
         for message in self._parser.feed(self._decode(data)):
+            self._take(message)
+        self._wait_for_rest()
+
+    def _take(self, message: Message) -> None:
+        is_interrupt = isinstance(message, events.Key) and message.key == "ctrl+c"
+        if is_interrupt and self.on_interrupt is not None:
+            self.on_interrupt()
+        else:
             self.process_message(message)
-        self._loop.call_later(_ESCAPE_SECONDS, self._tick)
+
+    def _wait_for_rest(self) -> None:
+        """What may be the beginning of a key is taken for one after a while, and so is the next."""
+        if self._parser._timeout_time is not None:
+            self._loop.call_later(_ESCAPE_SECONDS, self._tick)
 
     def _tick(self) -> None:
         if self._is_reading:
             for message in self._parser.tick():
-                self.process_message(message)
+                self._take(message)
+            self._wait_for_rest()
 
     def _write_pending(self) -> None:
         self._write_once()
