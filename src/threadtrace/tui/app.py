@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 from textual import events
 from textual.app import App
 from textual.binding import Binding, BindingType
+from textual.css.query import NoMatches
 from textual.screen import Screen
 
 from threadtrace.feed import About, Feed
@@ -86,6 +87,7 @@ class TopApp(App[None]):
         self._is_drawing_late = False
         self._told_s = time.monotonic()
         self._had_note = False
+        self._is_ending = False
 
     def get_default_screen(self) -> Screen[Any]:
         """See Textual."""
@@ -108,7 +110,7 @@ class TopApp(App[None]):
 
     async def on_event(self, event: events.Event) -> None:
         """Keys that wait are passed over once it is to end."""
-        if self.signal_number is None or not isinstance(event, events.Key):
+        if not self._is_ending or not isinstance(event, events.Key):
             await super().on_event(event)
 
     def start(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -180,10 +182,11 @@ class TopApp(App[None]):
     def action_stop(self, number: int) -> None:
         """End as a signal would end it."""
         self.signal_number = self.signal_number or number
-        self.exit()
+        self.action_leave()
 
     def action_leave(self) -> None:
         """End."""
+        self._is_ending = True
         self.exit()
 
     def action_help(self) -> None:
@@ -233,6 +236,8 @@ class TopApp(App[None]):
 
     def _handle_exception(self, error: Exception) -> None:
         """Leave the terminal as it was; the error is told by who started the view."""
+        if self._is_ending and isinstance(error, NoMatches):
+            return  # a screen that was about to come has lost its widgets already
         self._fail(error)
 
     def _fail(self, error: BaseException | None) -> None:

@@ -33,7 +33,18 @@ class Layer:
             event.prevent_default()
             event.stop()
 
+    is_ready = False
+    """Whether all that it shows is there."""
     _is_left = False
+
+    def on_mount(self) -> None:
+        """From now on."""
+        self.is_ready = True
+
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:
+        """A key may come before the screen that it is meant for is there."""
+        del action, parameters
+        return self.is_ready and not self._is_left
 
     def leave(self, result: Any = None) -> None:
         """Back to the screen below: a key that is pressed twice must not leave that one, too."""
@@ -58,19 +69,12 @@ class Redrawn(Layer, Screen[None]):
         assert isinstance(self.app, TopApp)
         return self.app
 
-    is_ready = False
-    """Whether all that it shows is there."""
-
-    def on_mount(self) -> None:
-        """From now on."""
-        self.is_ready = True
-
     def redraw(self) -> None:
         """Show what is there now."""
 
     def redraw_if_shown(self) -> None:
         """Not before it is there, nor after it was left."""
-        if self.is_ready and self.is_current:
+        if self.is_ready and self.is_current and not self._is_left:
             self.redraw()
 
     def on_screen_resume(self) -> None:
