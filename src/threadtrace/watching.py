@@ -75,6 +75,10 @@ def watch(
             pipeline = stack.enter_context(start_pipeline_without_programs(options))
             blind = BlindAgent(pipeline)
             about = about_blind(str(error), interval_seconds)
+            if record_dir is not None:
+                warn(
+                    "nothing is recorded: --record-dir needs kernel programs, which need a free PID"
+                )
             return _watch_agent(watching, blind, about, _as_it_is)
         about = about_live(agent, interval_seconds)
         return _watch_agent(
@@ -226,7 +230,7 @@ def _run_app(
         gc.collect()
         gc.freeze()
         try:
-            asyncio.run(app.run_async())
+            asyncio.run(app.run_until_signalled())
         finally:
             app.release_terminal()
     if app.error is not None:

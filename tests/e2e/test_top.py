@@ -69,6 +69,15 @@ def test_terminal_is_left_clean(host: None, end: object, code: int) -> None:
         assert terminal.is_as_before()
 
 
+def test_a_signal_while_it_begins() -> None:
+    with Terminal([*THREADTRACE, "top", "--replay", str(NIGHT)]) as terminal:
+        terminal.wait_for(lambda out: ENTER_SCREEN in out, "the screen")
+        terminal.process.send_signal(signal.SIGTERM)
+        assert terminal.end() == 143
+        assert terminal.output.rfind(LEAVE_SCREEN) > terminal.output.rfind(ENTER_SCREEN)
+        assert terminal.is_as_before()
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(24, 80), (5, 20), (2, 1), (200, 400), (0, 0)])
 def test_any_size(host: None, rows: int, columns: int) -> None:
     with Terminal([*THREADTRACE, "top", "--interval", "0.1"], rows, columns) as terminal:

@@ -97,16 +97,26 @@ class TopApp(App[None]):
         """Begin to listen."""
         driver = self._driver
         if isinstance(driver, LoopDriver):
-            loop = asyncio.get_running_loop()
-            for number in _SIGNALS:
-                if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
-                    loop.add_signal_handler(number, self.action_stop, number)
             driver.on_gone = lambda: self.action_stop(signal.SIGHUP)
             driver.on_interrupt = lambda: self.action_stop(signal.SIGINT)
         self.control.on_change = self.draw
         self.set_interval(1.0, self._note_silence)
         self.start(_collect_garbage_seldom())
         self.start(self.feed.run(self))
+        if self._is_ending:  # a signal came before there was anything to end
+            self.exit()
+
+    async def run_until_signalled(self) -> None:
+        """In a terminal, which is left as it was by a signal at any time, too."""
+        loop = asyncio.get_running_loop()
+        numbers = [n for n in _SIGNALS if signal.getsignal(n) is not signal.SIG_IGN]  # nohup
+        for number in numbers:
+            loop.add_signal_handler(number, self.action_stop, number)
+        try:
+            await self.run_async()
+        finally:
+            for number in numbers:
+                loop.remove_signal_handler(number)
 
     async def on_event(self, event: events.Event) -> None:
         """Keys that wait are passed over once it is to end."""
@@ -250,10 +260,6 @@ class TopApp(App[None]):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if isinstance(self._driver, LoopDriver):
-            loop = asyncio.get_running_loop()
-            for number in _SIGNALS:
-                loop.remove_signal_handler(number)
 
 
 async def _collect_garbage_seldom() -> None:
