@@ -135,6 +135,26 @@ def test_a_leak_is_found_and_looked_into(
         assert terminal.end() == 0
 
 
+def test_a_filter_is_typed_at_once_and_mistyped(host: None, tmp_path: Path) -> None:
+    """A whole line in one go, Enter and all; one that cannot be understood is still there."""
+    with Tmux([*TOP, "--socket", str(tmp_path / "socket")]) as terminal:
+        terminal.wait_for("WORKLOAD")
+        terminal.type("-l", "/kind:host")
+        terminal.type("Enter", "Enter")
+        screen = terminal.wait_for("PID THREADS")
+        assert screen.startswith("host")
+        terminal.type("Escape")
+        terminal.wait_for("WORKLOAD")
+        terminal.type("/", "BSpace")
+        terminal.type("-l", "x tasks>many")
+        terminal.type("Enter")
+        terminal.wait_for("many is no number")
+        terminal.type("Escape")
+        terminal.wait_for("filter kind:host")
+        terminal.type("C-c")
+        assert terminal.end() == 130
+
+
 def test_it_fits_every_size(host: None, tmp_path: Path) -> None:
     with Tmux([*TOP, "--socket", str(tmp_path / "socket")], 200, 50) as terminal:
         terminal.wait_for("TOP PROCESS")

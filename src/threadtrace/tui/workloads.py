@@ -27,6 +27,14 @@ from threadtrace.tui.workload import WorkloadScreen
 _ALL = ""
 
 
+class _Query(Input):
+    async def action_submit(self) -> None:
+        """Enter: at once, and not by a message that a second key could overtake."""
+        assert isinstance(self.screen, WorkloadsScreen)
+        if self.screen.try_query(self.value):
+            self.screen.leave_filter()
+
+
 class WorkloadsScreen(Redrawn):
     """What an operator keeps open."""
 
@@ -73,7 +81,7 @@ class WorkloadsScreen(Redrawn):
         """See Textual."""
         yield Lines(id="head")
         yield RowTable(self._board.columns, id="table")
-        yield Input(placeholder="text, ns:shop, state:exploding, refused>0", id="filter")
+        yield _Query(placeholder="text, ns:shop, state:exploding, refused>0", id="filter")
         yield Lines(id="keys")
 
     @property
@@ -233,38 +241,40 @@ class WorkloadsScreen(Redrawn):
         field = self.query_one(Input)
         field.value = self.choice.query
         field.add_class("shown")
-        field.focus()
+        self.set_focus(field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each key narrows what is shown; what cannot be understood yet leaves it."""
         if not event.input.has_class("shown"):
             return
-        self._query_error = ""
-        try:
-            self.choice.filter(event.value)
-        except QueryError as error:
-            self._query_error = str(error)
+        self.try_query(event.value)
         self.table.release_order()
         self.redraw()
 
-    def on_input_submitted(self) -> None:
-        """Keep it."""
-        self._leave_filter()
+    def try_query(self, query: str) -> bool:
+        """Show what matches; False where it cannot be understood, which the last line tells."""
+        self._query_error = ""
+        try:
+            self.choice.filter(query)
+        except QueryError as error:
+            self._query_error = str(error)
+        return not self._query_error
 
     def action_clear(self) -> None:
         """Of a filter that is being typed, back to the one before; else show everything."""
         if self.query_one(Input).has_class("shown"):
             self.choice.filter(self._query_before)
-            self._leave_filter()
+            self.leave_filter()
             return
         self.choice.filter("")
         self.choice.namespace = None
         self._begin_at_the_top()
 
-    def _leave_filter(self) -> None:
+    def leave_filter(self) -> None:
+        """What was typed stays; the next key is the table's."""
         self._query_error = ""
         self.query_one(Input).remove_class("shown")
-        self.table.focus()
+        self.set_focus(self.table)
         self._begin_at_the_top()
 
     def _begin_at_the_top(self) -> None:
