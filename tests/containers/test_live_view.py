@@ -14,6 +14,7 @@ from support.tmux import Tmux
 from .node import NAMESPACE, POD, Node
 from .runc_container import RuncPod, kubernetes_annotations
 
+ONE_ROW = re.compile(r" 1 of [0-9,]+ workloads").search
 HOSTILE = "\x1b[2J[red]\u202e\xff"
 
 
@@ -93,7 +94,7 @@ def test_names_that_are_long_or_hostile(runc_pod: RuncPod, tmp_path: Path) -> No
         terminal.type("/")
         terminal.type("-l", "pod:the-end")
         terminal.type("Enter")
-        terminal.wait_for("1 of ")
+        terminal.wait_for(ONE_ROW, "one row")
         terminal.type("Enter")
         screen = terminal.wait_for("PID THREADS")
         assert "-the-end-of-it/app" in screen
@@ -114,7 +115,7 @@ def test_a_container_that_vanishes_while_it_is_looked_at(runc_pod: RuncPod, tmp_
         terminal.type("/")
         terminal.type("-l", f"ns:{NAMESPACE}")
         terminal.type("Enter")
-        terminal.wait_for("1 of ")
+        terminal.wait_for(ONE_ROW, "one row")
         terminal.type("Enter")
         terminal.wait_for("PID THREADS")
         terminal.type("Enter")

@@ -35,7 +35,7 @@ def test_an_agent_is_watched_looked_into_and_missed(
         view = [*THREADTRACE, "top", "--connect", f"unix:{socket}"]
         with Tmux([*view, "--filter", f"cgroup:{cgroup.path}"], 140, 30) as terminal:
             screen = terminal.wait_for(" 212 ")
-            assert "1 of" in screen
+            assert " 1 of " in screen
             terminal.type("Enter")
             terminal.wait_for("PID THREADS")
             terminal.wait_for(f" {actor.pid} ")

@@ -40,7 +40,6 @@ class WorkloadsScreen(Redrawn):
 
     DEFAULT_CSS = """
     WorkloadsScreen #filter { height: 1; border: none; padding: 0; display: none; }
-    WorkloadsScreen #filter.shown { display: block; }
     WorkloadsScreen #keys { height: 1; }
     """
     BINDINGS: ClassVar[list[BindingType]] = [
@@ -76,6 +75,8 @@ class WorkloadsScreen(Redrawn):
         self.choice = choice
         self._query_before = ""
         self._query_error = ""
+        self._is_given_up = True
+        """Whether what is in the field is not what is wanted."""
 
     def compose(self) -> ComposeResult:
         """See Textual."""
@@ -237,15 +238,16 @@ class WorkloadsScreen(Redrawn):
 
     def action_filter(self) -> None:
         """Type one."""
-        self._query_before = self.choice.query
+        self._query_before, self._is_given_up = self.choice.query, False
         field = self.query_one(Input)
         field.value = self.choice.query
-        field.add_class("shown")
+        field.display = True  # not by a class, which counts later: the next key is meant for it
         self.set_focus(field)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """Each key narrows what is shown; what cannot be understood yet leaves it."""
-        if not event.input.has_class("shown"):
+        # Keys that were typed fast may reach the field after Enter was taken: they count.
+        if self._is_given_up:
             return
         self.try_query(event.value)
         self.table.release_order()
@@ -262,10 +264,12 @@ class WorkloadsScreen(Redrawn):
 
     def action_clear(self) -> None:
         """Of a filter that is being typed, back to the one before; else show everything."""
-        if self.query_one(Input).has_class("shown"):
+        if self.query_one(Input).display:
+            self._is_given_up = True
             self.choice.filter(self._query_before)
             self.leave_filter()
             return
+        self._is_given_up = True
         self.choice.filter("")
         self.choice.namespace = None
         self._begin_at_the_top()
@@ -273,7 +277,7 @@ class WorkloadsScreen(Redrawn):
     def leave_filter(self) -> None:
         """What was typed stays; the next key is the table's."""
         self._query_error = ""
-        self.query_one(Input).remove_class("shown")
+        self.query_one(Input).display = False
         self.set_focus(self.table)
         self._begin_at_the_top()
 
