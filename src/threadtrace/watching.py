@@ -44,10 +44,10 @@ class Watching:
     @property
     def is_plain(self) -> bool:
         """Whether no keys are wanted, and no terminal."""
-        return self.is_batch or self.as_json or not is_terminal_or_dumb()
+        return self.is_batch or self.as_json or not has_somebody_before_it()
 
 
-def is_terminal_or_dumb() -> bool:
+def has_somebody_before_it() -> bool:
     """Whether somebody sits before standard output."""
     return sys.stdout is not None and sys.stdout.isatty()
 

@@ -11,7 +11,7 @@ from threadtrace.identity.workloads import HOST, KERNEL, identify
 from threadtrace.model.explosion import State
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 from threadtrace.screen import order
-from threadtrace.screen.lines import Line, flat, is_exploding, tree
+from threadtrace.screen.lines import Line, flat, tree
 
 
 def by_name(lines: list[Line]) -> list[Line]:
@@ -115,8 +115,8 @@ def test_a_group_is_as_bad_as_the_worst_in_it() -> None:
         shots = with_state(SHOP[0], other), with_state(SHOP[1], worst)
         assert grown(*shots)[0].shot.state is worst
     assert grown(*SHOP)[0].shot.state is None
-    assert is_exploding(grown(with_state(SHOP[0], State.EXHAUSTED))[0])
-    assert not is_exploding(grown(SHOP[0])[0])
+    assert grown(with_state(SHOP[0], State.EXHAUSTED))[0].shot.state is State.EXHAUSTED
+    assert grown(SHOP[0])[0].shot.state is None
 
 
 def test_the_soonest_end_is_the_groups_also_when_it_is_now() -> None:

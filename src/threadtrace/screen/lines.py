@@ -7,7 +7,6 @@ from math import inf
 from typing import Any, NamedTuple
 
 from threadtrace.identity.workloads import Workload, WorkloadKind
-from threadtrace.model.danger import EXPLODING
 from threadtrace.model.explosion import Forecast, State
 from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 
@@ -188,8 +187,3 @@ def _soonest(shots: Iterable[WorkloadSnapshot]) -> Forecast | None:
 def _worst(shots: Iterable[WorkloadSnapshot]) -> State | None:
     found = {shot.state for shot in shots}
     return next((state for state in _WORST if state in found), None)
-
-
-def is_exploding(line: Line) -> bool:
-    """Whether it does harm now."""
-    return line.shot.state in EXPLODING

@@ -131,13 +131,6 @@ class RowTable(ScrollView, Generic[R], can_focus=True):
         if self._touched_s is not None:
             self._touched_s -= _HELD_SECONDS
 
-    def select(self, key: str) -> None:
-        """Move the cursor to that row, if it is there."""
-        for position, row in enumerate(self._rows):
-            if row.key == key:
-                self._move_to(position)
-                return
-
     def _find_again(self, key: str, offset: int) -> None:
         """Put the cursor back on its row, and that row back on its line of the screen."""
         position = self.cursor
