@@ -180,11 +180,12 @@ class Board:
             self._lines_of = self.snapshot
             self._lines.clear()
         wanted = choice.signature
-        found = self._lines.get(wanted)
+        found = self._lines.pop(wanted, None)
         if found is None:
+            found = self._made(choice)
             if len(self._lines) >= _KEPT_ORDERS:
-                self._lines.clear()
-            found = self._lines[wanted] = self._made(choice)
+                del self._lines[next(iter(self._lines))]  # the one that was longest not looked at
+        self._lines[wanted] = found
         return found
 
     def _made(self, choice: Choice) -> list[Line]:

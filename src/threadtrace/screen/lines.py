@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from math import inf
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload, WorkloadKind
 from threadtrace.model.explosion import Forecast, State
@@ -13,7 +13,6 @@ from threadtrace.model.snapshot import Totals, WorkloadSnapshot
 SortWorkloads = Callable[[Iterable["Line"]], list["Line"]]
 
 _NOT_IN_PODS = "not in pods"
-_WORKLOAD, _TOP_PROCESSES = map(WorkloadSnapshot._fields.index, ("workload", "top_processes"))
 _WORST = (
     State.EXHAUSTED,
     State.EXPLODING,
@@ -86,7 +85,9 @@ class _Branch:
         self.branches = {branch.line.key: branch for branch in branches}
         self.leaves = leaves
         inside = [branch.line.shot for branch in branches] or [leaf.shot for leaf in leaves]
-        self.line: Line = Line(key, label, _sum(key, inside), depth, key not in closed)
+        # Most pods have one container: it is its own sum.
+        sum_of_all = inside[0] if len(inside) == 1 else _sum(key, inside)
+        self.line: Line = Line(key, label, sum_of_all, depth, key not in closed)
 
     def lines(self, in_order: SortWorkloads) -> list[Line]:
         """Itself, and what is in it unless it is folded."""
@@ -137,8 +138,6 @@ def _container(shot: WorkloadSnapshot) -> str:
 def _sum(key: str, shots: Sequence[WorkloadSnapshot]) -> WorkloadSnapshot:
     """One workload that stands for all of these. It has a limit where all have the same."""
     workload, first = Workload(WorkloadKind.CGROUP, key, None), shots[0]
-    if len(shots) == 1:
-        return _renamed(first, workload)
     has_same_limit = all(shot.limit_path == first.limit_path for shot in shots)
     processes = [process for shot in shots for process in shot.top_processes[:1]]
     return WorkloadSnapshot(
@@ -157,14 +156,6 @@ def _sum(key: str, shots: Sequence[WorkloadSnapshot]) -> WorkloadSnapshot:
         state=_worst(shots),
         forecast=_soonest(shots),
     )
-
-
-def _renamed(shot: WorkloadSnapshot, workload: Workload) -> WorkloadSnapshot:
-    """What ``_replace`` would make, in a third of the time: most pods have one container."""
-    values: list[Any] = list(shot)
-    values[_WORKLOAD] = workload
-    values[_TOP_PROCESSES] = shot.top_processes[:1]
-    return tuple.__new__(WorkloadSnapshot, values)
 
 
 def _refused(shots: Iterable[WorkloadSnapshot]) -> dict[int, int]:

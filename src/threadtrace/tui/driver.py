@@ -15,6 +15,7 @@ import termios
 import time
 import tty
 from codecs import getincrementaldecoder
+from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -39,11 +40,14 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 14
 _FAREWELL_SECONDS = 1.0
 """How long the last bytes, which bring the terminal back to itself, may take."""
+_LOOK_AGAIN_SECONDS = 0.001
+_DONE_WITHIN_SECONDS = 0.5
+"""So long one key may keep the next ones waiting."""
 _KITTY_FLAGS = (
     KITTY_DISAMBIGUATE_ESCAPE_CODES | KITTY_REPORT_ALL_KEYS | KITTY_REPORT_ASSOCIATED_TEXT
 )
 # Longer than Textual waits for the rest of an escape sequence; then it was the key Escape.
-_ESCAPE_SECONDS = constants.ESCAPE_DELAY + 0.01
+_ESCAPE_SECONDS = constants.ESCAPE_DELAY + 0.001
 
 
 class LoopDriver(LinuxDriver):
@@ -76,6 +80,8 @@ class LoopDriver(LinuxDriver):
         self._waits_for_terminal = False
         self._is_reading = False
         self._is_gone = False
+        self._waiting: deque[Message] = deque()
+        self._passed_on_s = 0.0
         self._on_drained: Callable[[], None] | None = None
 
     @property
@@ -94,6 +100,10 @@ class LoopDriver(LinuxDriver):
         self._pending += data.encode(self._encoding, NEAREST)
         if not self._waits_for_terminal:
             self._write_pending()
+
+    def send_message(self, message: Message) -> None:
+        """See Textual; the caller is in the event loop here, so it is at once."""
+        self._app.post_message(message)
 
     def start_application_mode(self) -> None:
         """See Textual."""
@@ -200,8 +210,32 @@ class LoopDriver(LinuxDriver):
         is_interrupt = isinstance(message, events.Key) and message.key == "ctrl+c"
         if is_interrupt and self.on_interrupt is not None:
             self.on_interrupt()
-        else:
-            self.process_message(message)
+            return
+        self._waiting.append(message)
+        if len(self._waiting) == 1:
+            self._pass_on()
+
+    def _pass_on(self) -> None:
+        """One message after the other: what a key does may decide whom the next is meant for.
+
+        Textual asks for all of one read at once who has the focus; of ``/shop`` in one packet the
+        table would get every letter, and the filter none.
+        """
+        if not self._is_reading:
+            self._waiting.clear()
+        is_late = time.monotonic() - self._passed_on_s > _DONE_WITHIN_SECONDS
+        if self._waiting and (is_late or not self._is_one_under_way()):
+            self._passed_on_s = time.monotonic()
+            self.process_message(self._waiting.popleft())
+        if self._waiting:
+            self._loop.call_later(_LOOK_AGAIN_SECONDS, self._pass_on)
+
+    def _is_one_under_way(self) -> bool:
+        """From the one with the focus up to the application, which has the last word."""
+        if not self._app.screen_stack:
+            return False
+        focused = self._app.focused or self._app.screen
+        return any(node.message_queue_size for node in (*focused.ancestors_with_self, self._app))
 
     def _wait_for_rest(self) -> None:
         """What may be the beginning of a key is taken for one after a while, and so is the next."""
