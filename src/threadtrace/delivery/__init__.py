@@ -1,0 +1,1 @@
+"""Where the lines of the event stream go: bounded buffers before files, pipes and sockets."""

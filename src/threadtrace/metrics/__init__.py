@@ -1,0 +1,1 @@
+"""Snapshots in, Prometheus series out."""
