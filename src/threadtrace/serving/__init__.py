@@ -1,1 +1,1 @@
-"""HTTP, for whoever looks from elsewhere: metrics, health, answers, events. One loop, one thread."""
+"""HTTP for whoever looks from elsewhere: metrics, health, answers, events. In one event loop."""

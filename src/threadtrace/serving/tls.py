@@ -1,0 +1,69 @@
+"""The certificate that the server shows, loaded anew when told to."""
+
+from __future__ import annotations
+
+import ssl
+
+from threadtrace.errors import UsageError
+from threadtrace.log import warn
+
+
+class ServerTls:
+    """A context for each certificate: what was loaded only in part is never shown."""
+
+    def __init__(self, certificate: str, key: str | None = None) -> None:
+        """Load both.
+
+        Args:
+            certificate: PEM file, with those that signed it after it.
+            key: PEM file; None: in the same one.
+
+        Raises:
+            UsageError: they cannot be loaded, or do not belong together.
+        """
+        self._certificate = certificate
+        self._key = key
+        self.context = self._load()
+        """For connections that come from now on."""
+
+    def reload(self) -> None:
+        """Load them again. Where that fails, those of before are shown on, and a warning says so.
+
+        Connections that are there already keep what they were shown.
+        """
+        try:
+            self.context = self._load()
+        except UsageError as error:
+            warn(f"{error}; the certificate of before is still shown")
+
+    def _load(self) -> ssl.SSLContext:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.minimum_version = ssl.TLSVersion.TLSv1_2
+        context.options |= ssl.OP_NO_RENEGOTIATION
+        context.set_alpn_protocols(["http/1.1"])
+        files = f"--tls-cert {self._certificate}"
+        if self._key is not None:
+            files += f" with --tls-key {self._key}"
+        try:
+            context.load_cert_chain(self._certificate, self._key, password=_no_password)
+        except ssl.SSLError as error:
+            why = error.reason or "no certificate and key in PEM"
+            text = why.replace("_", " ").lower()
+            raise UsageError(f"{files} cannot be used: {text}; give a pair in PEM") from None
+        except OSError as error:
+            raise UsageError(
+                f"{files} cannot be read: {error.strerror}; check both paths"
+            ) from None
+        except _Encrypted:
+            raise UsageError(
+                f"{files}: the key is encrypted; give one without a password"
+            ) from None
+        return context
+
+
+class _Encrypted(Exception):
+    """OpenSSL asks for a password; without an answer of ours it would ask at the terminal."""
+
+
+def _no_password() -> str:
+    raise _Encrypted
