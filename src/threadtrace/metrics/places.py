@@ -1,0 +1,180 @@
+"""Who has a series of their own: at most so many workloads, the most dangerous ones. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import NamedTuple
+
+from threadtrace.identity.workloads import Workload
+from threadtrace.metrics.labels import Labels, is_named, labels_of
+from threadtrace.metrics.series import REFUSED, Series
+from threadtrace.model.snapshot import WorkloadSnapshot
+
+# So long a workload counts as dangerous as it was, and keeps a place against its equals.
+KEPT_SECONDS = 60.0
+
+# So much larger is who takes the place of an equal.
+_LARGER = 2
+
+# So long the last counts of the dead, and of who lost the place, are told: several scrapes.
+_RETIRED_SECONDS = 300.0
+
+# Runtimes and kubelet have written a container's names by then, or never will.
+_NAMING_SECONDS = 32.0
+_MAX_UNNAMED = 1_024
+
+
+class Candidate(NamedTuple):
+    """A workload without a series; the greater, the more it deserves one."""
+
+    level: int
+    size: int
+    key: str
+    snapshot: WorkloadSnapshot
+
+
+class Places:
+    """All series.
+
+    What grows: ``max_workloads`` series of workloads that are there, and at most as many of those
+    that went in the last five minutes; one entry for each workload that counts in one.
+    """
+
+    def __init__(self, max_workloads: int) -> None:
+        """All places are free."""
+        self._max_workloads = max_workloads
+        self.live: dict[Labels, Series] = {}
+        self.retired: dict[Labels, Series] = {}
+        """Of who is gone or lost the place, the longest ago first: nothing is added to them."""
+        self.by_key: dict[str, Series] = {}
+        """Where each workload counts that has a series."""
+        self._unnamed: dict[str, float] = {}
+
+    @property
+    def free(self) -> int:
+        """How many more workloads may have a series."""
+        return self._max_workloads - len(self.live)
+
+    def offer(self, candidates: Iterable[Candidate], now_s: float) -> list[WorkloadSnapshot]:
+        """Give places to those that deserve them most.
+
+        Args:
+            candidates: workloads that count nowhere yet.
+            now_s: seconds of a clock that does not go back.
+
+        Returns:
+            Those that have a series now.
+        """
+        found = []
+        weakest: list[Series] | None = None
+        for candidate in sorted(candidates, reverse=True):
+            labels = self._labels_of(candidate, now_s)
+            if labels is None or candidate.key in self.by_key:
+                continue
+            if labels not in self.live and self.free <= 0:
+                if weakest is None:
+                    weakest = self._by_weakness(now_s)
+                if not weakest or not _deserves(candidate, weakest[-1], now_s):
+                    break  # and neither do those that follow
+                self._retire(weakest.pop(), now_s)
+            self._admit(candidate, labels, now_s)
+            found.append(candidate.snapshot)
+        return found
+
+    def smallest(self, now_s: float) -> int:
+        """A quiet workload must be larger than this to get a place; -1 while one is free."""
+        if self.free > 0:
+            return -1
+        quiet = [
+            series.size
+            for series in self.live.values()
+            if not series.level_at(now_s, KEPT_SECONDS) and now_s - series.since_s > KEPT_SECONDS
+        ]
+        return min(quiet, default=1 << 62) * _LARGER
+
+    def names(self) -> set[str | None]:
+        """Of pods and containers that have a series, or had one a moment ago; without None."""
+        every = (*self.live, *self.retired)
+        return {labels.pod or labels.container for labels in every}
+
+    def rename(self, workload: Workload, now_s: float) -> None:
+        """More is known of a workload that has a series: it may belong to another one."""
+        series = self.by_key[workload.key]
+        labels = labels_of(workload)
+        if labels == series.labels or labels is None:
+            series.workloads[workload.key] = workload
+            return
+        level, size = series.level_at(now_s, KEPT_SECONDS), series.size
+        self.leave(workload.key, now_s)
+        if labels in self.live or self.free > 0:
+            self._place(workload, labels, now_s).note_level(level, size, now_s, KEPT_SECONDS)
+
+    def leave(self, key: str, now_s: float) -> None:
+        """A workload is gone; the series of which it was the last is told for a while."""
+        self._unnamed.pop(key, None)
+        series = self.by_key.pop(key, None)
+        if series is None:
+            return
+        del series.workloads[key]
+        if not series.workloads:
+            self._retire(series, now_s)
+
+    def expire(self, now_s: float) -> None:
+        """Forget who went long ago, and the oldest of too many."""
+        excess = len(self.retired) - self._max_workloads
+        for labels, series in list(self.retired.items()):
+            if excess <= 0 and now_s - series.since_s <= _RETIRED_SECONDS:
+                break
+            del self.retired[labels]
+            excess -= 1
+
+    def _labels_of(self, candidate: Candidate, now_s: float) -> Labels | None:
+        """None while the names may still come, unless it cannot wait."""
+        workload = candidate.snapshot.workload
+        if candidate.level < REFUSED and not is_named(workload):
+            if len(self._unnamed) >= _MAX_UNNAMED:
+                self._unnamed.clear()
+            first_s = self._unnamed.setdefault(workload.key, now_s)
+            if now_s - first_s < _NAMING_SECONDS:
+                return None
+        return labels_of(workload)
+
+    def _by_weakness(self, now_s: float) -> list[Series]:
+        """The weakest last."""
+        return sorted(
+            self.live.values(),
+            key=lambda series: (series.level_at(now_s, KEPT_SECONDS), series.size),
+            reverse=True,
+        )
+
+    def _admit(self, candidate: Candidate, labels: Labels, now_s: float) -> None:
+        series = self._place(candidate.snapshot.workload, labels, now_s)
+        series.note_level(candidate.level, candidate.size, now_s, KEPT_SECONDS)
+
+    def _place(self, workload: Workload, labels: Labels, now_s: float) -> Series:
+        series = self.live.get(labels)
+        if series is None:
+            series = self.retired.pop(labels, None) or Series(labels)
+            series.since_s = now_s
+            self.live[labels] = series
+        series.workloads[workload.key] = workload
+        self.by_key[workload.key] = series
+        self._unnamed.pop(workload.key, None)
+        return series
+
+    def _retire(self, series: Series, now_s: float) -> None:
+        del self.live[series.labels]
+        for key in series.workloads:
+            del self.by_key[key]
+        series.workloads.clear()
+        series.since_s = now_s
+        self.retired[series.labels] = series
+
+
+def _deserves(candidate: Candidate, holder: Series, now_s: float) -> bool:
+    """Whether a workload takes the place of that one."""
+    level = holder.level_at(now_s, KEPT_SECONDS)
+    if candidate.level != level:
+        return candidate.level > level
+    is_settled = now_s - holder.since_s > KEPT_SECONDS
+    return is_settled and candidate.size > _LARGER * holder.size
