@@ -1,4 +1,4 @@
-"""A running agent, through its socket: on this node, or forwarded from another one by ssh.
+"""A running agent, through its socket or its HTTP server: on this node or elsewhere.
 
 Runs wherever Python does: nothing here is Linux's own. docs/remote.md describes the protocol.
 """
@@ -6,31 +6,38 @@ Runs wherever Python does: nothing here is Linux's own. docs/remote.md describes
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from typing import Any
+from collections.abc import AsyncGenerator, Callable, Iterator
+from contextlib import aclosing
 
 import orjson
 
 from threadtrace.errors import UnavailableError
 from threadtrace.feed import FeedOutput
-from threadtrace.feeds.address import UnixAddress, parse_address
+from threadtrace.feeds.transport import (
+    NO_ACCESS,
+    Access,
+    Answer,
+    Broken,
+    Question,
+    Refused,
+    nobody_answers,
+    reason,
+    transport_to,
+    within,
+)
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
 from threadtrace.report.fields import number, text
 from threadtrace.report.notes import Notes
 from threadtrace.report.reading import STARTED, Event, EventReader
 from threadtrace.restore.decoder import EventDecoder
 from threadtrace.restore.details import process_inspection, workload_details
-from threadtrace.text import printable
+from threadtrace.text import printable, shortened
 
 CONNECTING = "connecting"
 CONNECTED = "connected"
 
 _MAX_LINE_BYTES = 1 << 20
-_MAX_ANSWER_BYTES = 16 << 20
-# Some hundred events: five milliseconds until the view has its turn.
-_CHUNK_BYTES = 1 << 16
+_MAX_COMPLAINT = 200
 
 _ANSWER_SECONDS = 2.0
 _FIRST_PAUSE_SECONDS, _LONGEST_PAUSE_SECONDS = 0.5, 10.0
@@ -40,23 +47,21 @@ _SILENT_SECONDS = 15.0
 _SILENT_INTERVALS = 3
 
 
-class _Broken(Exception):
-    """The connection is of no use any more; the text says why."""
-
-
 class Remote:
     """See ``feed.Feed``. Connects anew when the connection breaks, for as long as it runs."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Access = NO_ACCESS) -> None:
         """Does not connect yet.
 
         Args:
-            url: ``unix:/PATH`` or ``tcp://IP:PORT``.
+            url: see ``address.parse_address``.
+            access: for HTTP.
 
         Raises:
-            UsageError: it is no such URL.
+            UsageError: it is no such URL, or has no use for what ``access`` holds.
+            ThreadtraceError: a file of ``access`` cannot be used.
         """
-        self._address = parse_address(url)
+        self._transport = transport_to(url, access)
         self.state = CONNECTING
         """``connecting``, ``connected``, or ``lost: WHY, trying again in N s``."""
         self.on_state: Callable[[], None] | None = None
@@ -65,26 +70,20 @@ class Remote:
         """What was wrong with the events."""
 
     async def run(self, output: FeedOutput) -> None:
-        """Tell the output everything until cancelled.
+        """Tell the output everything until cancelled; after that nothing is answered any more.
 
         Raises:
             UnavailableError: no agent tells its events there. Only at first: once connected, it is
                 tried again and again, and ``state`` tells.
         """
-        pause = _FIRST_PAUSE_SECONDS
-        was_connected = False
-        while True:
-            try:
-                await self._follow(output)
-            except (OSError, asyncio.TimeoutError, _Broken) as error:
-                was_connected = was_connected or self.state == CONNECTED
-                if not was_connected:
-                    raise UnavailableError(self._remedy(error)) from None
-                if self.state == CONNECTED:
-                    pause = _FIRST_PAUSE_SECONDS
-                self._tell_state(f"lost: {_reason(error)}, trying again in {pause:g} s")
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+        try:
+            await self._follow_again_and_again(output)
+        finally:
+            await self.close()
+
+    async def close(self) -> None:
+        """Hang up; for who only asked, and did not run it."""
+        await self._transport.close()
 
     async def inspect_workload(self, key: str) -> WorkloadDetails | None:
         """See Feed; None, too, where the agent does not answer within two seconds."""
@@ -94,102 +93,102 @@ class Remote:
         """See Feed; None, too, where the agent does not answer within two seconds."""
         return process_inspection(await self._ask({"get": "process", "pid": pid}))
 
+    async def _follow_again_and_again(self, output: FeedOutput) -> None:
+        pause = _FIRST_PAUSE_SECONDS
+        was_connected = False
+        while True:
+            try:
+                await self._follow(output)
+            except (OSError, Broken) as error:
+                was_connected = was_connected or self.state == CONNECTED
+                if not was_connected:
+                    said = nobody_answers(self._transport, "events", error)
+                    raise UnavailableError(said) from None
+                if self.state == CONNECTED:
+                    pause = _FIRST_PAUSE_SECONDS
+                self._tell_state(f"lost: {reason(error)}, trying again in {pause:g} s")
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE_SECONDS)
+
     async def _follow(self, output: FeedOutput) -> None:
         """Tell what one connection tells.
 
         Raises:
             OSError: it cannot be made, or broke.
-            _Broken: likewise, or what it tells is not events.
+            Broken: likewise, or what it tells is not events.
         """
-        reader, decoder = EventReader(self.notes), EventDecoder(output)
-        silent_seconds = _SILENT_SECONDS
-        async with self._connection({"get": "events"}) as connection:
-            rest = b""
+        run = _Run(output, self.notes)
+        async with aclosing(self._transport.events()) as parts:
             while True:
-                part = await _some(connection, silent_seconds)
-                *lines, rest = (rest + part).split(b"\n")
-                if len(rest) > _MAX_LINE_BYTES:
-                    raise _Broken("it sent a line that is too long to be an event")
-                for line in lines:
-                    event = next(reader.read([line]), None) if line else None
-                    if event is not None:
-                        self._connected()
-                        silent_seconds = _patience(event, silent_seconds)
-                        decoder.feed(event)
-                    elif not line:
-                        decoder.flush()
-                    elif self.state != CONNECTED:
-                        raise _Broken(_complaint(line))
+                run.take(await _some(parts, run.patience_seconds))
+                if run.is_told and self.state != CONNECTED:
+                    self._tell_state(CONNECTED)
                 await asyncio.sleep(0)  # a long beginning must not hold up the view
 
-    async def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
+    async def _ask(self, question: Question) -> Answer:
         """The answer; an empty one where there is none."""
         try:
-            answer = orjson.loads(await asyncio.wait_for(self._answer(request), _ANSWER_SECONDS))
-        except (OSError, ValueError, asyncio.TimeoutError):
+            return await within(_ANSWER_SECONDS, self._transport.ask(question), "too late")
+        except (OSError, Broken):
             return {}
-        return answer if isinstance(answer, dict) else {}
-
-    async def _answer(self, request: dict[str, Any]) -> bytes:
-        received = bytearray()
-        async with self._connection(request) as connection:
-            while part := await connection.read(_CHUNK_BYTES):
-                received += part
-                if len(received) > _MAX_ANSWER_BYTES:
-                    raise ValueError("an answer is not that long")
-        return bytes(received)
-
-    @asynccontextmanager
-    async def _connection(self, request: dict[str, Any]) -> AsyncIterator[asyncio.StreamReader]:
-        """One that has just sent the request."""
-        address = self._address
-        if isinstance(address, UnixAddress):
-            connecting = asyncio.open_unix_connection(address.path)
-            reader, writer = await asyncio.wait_for(connecting, _SILENT_SECONDS)
-        else:
-            # A literal address: asyncio looks nothing up for it.
-            opening = asyncio.open_connection(address.host, address.port)
-            reader, writer = await asyncio.wait_for(opening, _SILENT_SECONDS)
-        try:
-            writer.write(orjson.dumps(request, option=orjson.OPT_APPEND_NEWLINE))
-            yield reader
-        finally:
-            writer.close()
-
-    def _connected(self) -> None:
-        if self.state != CONNECTED:
-            self._tell_state(CONNECTED)
 
     def _tell_state(self, state: str) -> None:
         self.state = state
         if self.on_state is not None:
             self.on_state()
 
-    def _remedy(self, error: Exception) -> str:
-        said = f"no events from {self._address}: {_reason(error)}"
-        if isinstance(error, PermissionError):
-            return f"{said}: the socket belongs to who started the agent: run this as root"
-        if isinstance(self._address, UnixAddress):
-            return f"{said}: start threadtrace stream or threadtrace top there, as root"
-        return (
-            f"{said}: forward the agent's socket with ssh -L {self._address}:"
-            "/run/threadtrace.sock root@NODE, and run threadtrace stream on the node"
-        )
+
+class _Run:
+    """The events of one connection."""
+
+    def __init__(self, output: FeedOutput, notes: Notes) -> None:
+        self._reader, self._decoder = EventReader(notes), EventDecoder(output)
+        self._rest = b""
+        self.is_told = False
+        """Whether it has told an event."""
+        self.patience_seconds = _SILENT_SECONDS
+        """How long it may be silent."""
+
+    def take(self, part: bytes) -> None:
+        """The next bytes.
+
+        Raises:
+            Broken: they are no events.
+        """
+        for line in self._lines(part):
+            event = next(self._reader.read([line]), None) if line else None
+            if event is not None:
+                self.is_told = True
+                self.patience_seconds = _patience(event, self.patience_seconds)
+                self._decoder.feed(event)
+            elif not self.is_told:
+                raise _complaint(line)
+            elif not line:
+                self._decoder.flush()
+
+    def _lines(self, part: bytes) -> Iterator[bytes]:
+        *lines, self._rest = (self._rest + part).split(b"\n")
+        if len(self._rest) > _MAX_LINE_BYTES:
+            raise Broken("it sent a line that is too long to be an event")
+        yield from lines
 
 
-async def _some(connection: asyncio.StreamReader, patience_seconds: float) -> bytes:
+async def _some(parts: AsyncGenerator[bytes, None], patience_seconds: float) -> bytes:
     """What comes next.
 
     Raises:
-        _Broken: nothing, for too long or for ever.
+        Broken: nothing, for too long or for ever, or as of ``Transport.events``.
+        OSError: see there.
     """
-    try:
-        part = await asyncio.wait_for(connection.read(_CHUNK_BYTES), patience_seconds)
-    except asyncio.TimeoutError:
-        raise _Broken(f"it said nothing for {patience_seconds:g} s") from None
+    silence = f"it said nothing for {patience_seconds:g} s"
+    part = await within(patience_seconds, _next(parts), silence)
     if not part:
-        raise _Broken("it hung up")
+        raise Broken("it hung up")
     return part
+
+
+async def _next(parts: AsyncGenerator[bytes, None]) -> bytes:
+    return await anext(parts, b"")
 
 
 def _patience(event: Event, otherwise: float) -> float:
@@ -198,22 +197,15 @@ def _patience(event: Event, otherwise: float) -> float:
     return otherwise if interval is None else max(_SILENT_SECONDS, _SILENT_INTERVALS * interval)
 
 
-def _complaint(line: bytes) -> str:
-    """What came in the place of the first event."""
+def _complaint(line: bytes) -> Broken:
+    """About what came in the place of the first event."""
+    if line.startswith(b"HTTP/"):
+        return Refused("what answers there speaks HTTP: use http:// or https:// instead of tcp://")
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError:
         said = None
     error = text(said, "error") if isinstance(said, dict) else None
     if error is not None:
-        return printable(error)
-    return "what answers there tells no events: it may be another version of threadtrace"
-
-
-def _reason(error: Exception) -> str:
-    if isinstance(error, asyncio.TimeoutError):
-        return f"it did not answer within {_SILENT_SECONDS:g} s"
-    if isinstance(error, OSError):
-        # asyncio's own words repeat the address.
-        return os.strerror(error.errno) if error.errno else str(error) or type(error).__name__
-    return str(error)
+        return Refused(shortened(printable(error), _MAX_COMPLAINT))
+    return Broken("what answers there tells no events: it may be another version of threadtrace")
