@@ -1,25 +1,20 @@
-"""The agent: its start-up, the only time when it may start a process, and its main loop."""
+"""The agent and its start-up, the only time when it may start a process; heart.py drives it."""
 
 from __future__ import annotations
 
 import errno
-import gc
-import os
 import resource
-import select
-import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from threadtrace.answering import AnswerSocket
-from threadtrace.clock import NANOSECONDS, Clock
+from threadtrace.clock import Clock
 from threadtrace.detect.config import DetectionConfig
 from threadtrace.detect.thresholds import Thresholds
 from threadtrace.explosions import ThresholdsOf
-from threadtrace.feed import Output
 from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.identity.workloads import Directory, Workload
 from threadtrace.log import warn
@@ -43,15 +38,12 @@ from threadtrace.probe.plan import RefusalHook
 from threadtrace.probe.records import KERNEL_CGROUP_ID
 from threadtrace.probe.source import BlindSource, LiveSource
 from threadtrace.questions import Renderers, handlers
-from threadtrace.stopping import StopSignal
 
 # For everything that is not a cgroup's counter: maps, programs, attachments, outputs.
 _RESERVED_DESCRIPTORS = 256
 # A counter that stays open costs the kernel 4.5 kB, charged to the agent: 18 MB at the most.
 _MAX_DESCRIPTORS = 4_096 + _RESERVED_DESCRIPTORS
 _BASELINE_SWEEP_SECONDS = 2.0
-_GARBAGE_SECONDS = 600.0
-_HIGHEST_PRIORITY = -20
 
 PID_NAMESPACE_EFFECT = (
     "processes of other containers have no name and no number of threads, the kernel's threads "
@@ -238,128 +230,6 @@ def node_limits_reader(loaded: LoadedPrograms) -> Callable[[], NodeLimits]:
     if loaded.has_pid_max_per_namespace and not loaded.facts["in_initial_pid_namespace"]:
         return lambda: replace(read_node_limits(), pid_max=None)
     return read_node_limits
-
-
-def run(
-    agent: Agent | BlindAgent,
-    output: Output,
-    stop: StopSignal,
-    interval_seconds: float,
-    duration_seconds: float | None,
-    clock: Callable[[], float] = time.monotonic,
-) -> None:
-    """Tick until told to stop or the duration is over; the last, shorter interval is told too.
-
-    The first tick comes at once: it shows what was there before the start. A tick that is late
-    is not made up for: the next one covers the longer interval, whose length the snapshot tells.
-    """
-    _collect_garbage_seldom()
-    with before_others():
-        _run(agent, output, stop, interval_seconds, duration_seconds, clock)
-
-
-def _run(
-    agent: Agent | BlindAgent,
-    output: Output,
-    stop: StopSignal,
-    interval_seconds: float,
-    duration_seconds: float | None,
-    clock: Callable[[], float],
-) -> None:
-    poller = select.poll()
-    for descriptor in (*agent.descriptors, stop.fileno()):
-        poller.register(descriptor, select.POLLIN)
-    collected = clock()
-    end = None if duration_seconds is None else collected + duration_seconds
-    heart = Heart(agent, output, interval_seconds, clock)
-    while not stop.is_set() and (end is None or clock() < end):
-        seconds = heart.beat()
-        if clock() - collected >= _GARBAGE_SECONDS:
-            gc.collect()
-            collected = clock()
-        if end is not None:
-            seconds = min(seconds, end - clock())
-        poller.poll(max(0.0, seconds) * 1000)
-    heart.last_beat()
-
-
-class Heart:
-    """Does what is due, whenever it is called; whoever calls waits in between."""
-
-    def __init__(
-        self,
-        agent: Agent | BlindAgent,
-        output: Output,
-        interval_seconds: float,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        """The first tick is due at once."""
-        self._agent = agent
-        self._output = output
-        self._interval_seconds = interval_seconds
-        self._clock = clock
-        self._due = clock()
-
-    def beat(self) -> float:
-        """Take in what the kernel told, tick if it is time; seconds until more is due.
-
-        Before that, too, as soon as one of the agent's descriptors is readable.
-        """
-        agent, interval_seconds = self._agent, self._interval_seconds
-        self._output.on_happenings(agent.pipeline.handle_records())
-        if agent.answers is not None:
-            agent.answers.serve()
-        if self._clock() >= self._due:
-            _tick(agent, self._output)
-            self._due += interval_seconds * (
-                1 + int((self._clock() - self._due) / interval_seconds)
-            )
-        wake = self._due
-        look_due_ns = agent.pipeline.look_due_ns
-        if look_due_ns is not None:
-            wake = min(wake, look_due_ns / NANOSECONDS)
-        return max(0.0, wake - self._clock())
-
-    def set_interval(self, seconds: float) -> None:
-        """From now on; no tick comes later for it than it would have."""
-        self._interval_seconds = seconds
-        self._due = min(self._due, self._clock() + seconds)
-
-    def last_beat(self) -> None:
-        """A tick for what is left, told as the last."""
-        self._output.on_happenings(self._agent.pipeline.handle_records())
-        _tick(self._agent, self._output, is_last=True)
-
-
-def _tick(agent: Agent | BlindAgent, output: Output, is_last: bool = False) -> None:
-    output.on_happenings(agent.pipeline.handle_records())
-    agent.before_tick()
-    output.on_snapshot(agent.pipeline.tick(is_last))
-    if agent.answers is not None:
-        agent.answers.tick()
-
-
-def _collect_garbage_seldom() -> None:
-    """Collect by the clock, between two ticks, instead of by the number of objects made.
-
-    A tick makes thousands of tuples that reference counting alone gives back; searching them for
-    cycles took up to a quarter of a tick at 10,000 cgroups.
-    """
-    gc.collect()
-    gc.freeze()
-    gc.disable()
-
-
-@contextmanager
-def before_others() -> Iterator[None]:
-    """Run before others: in a fork bomb of thousands, a tick took six seconds without it."""
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    with suppress(OSError):  # without CAP_SYS_NICE it takes its turn
-        os.setpriority(os.PRIO_PROCESS, 0, _HIGHEST_PRIORITY)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, usual)
 
 
 def _lift_descriptor_limit() -> int:

@@ -16,9 +16,9 @@ from threadtrace.cli.report import report
 from threadtrace.cli.stream import stream
 from threadtrace.cli.top import top
 from threadtrace.cli.why import why
+from threadtrace.delivery.errors import FULL_ERRORS, ReaderGone
 from threadtrace.errors import ThreadtraceError
 from threadtrace.log import warn
-from threadtrace.output.sink import FULL_ERRORS, ReaderGone
 
 EXIT_INTERRUPTED = 130
 EXIT_READER_GONE = 141  # as shells tell of a writer that SIGPIPE ended

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import time
+from pathlib import Path
 
 import click
 
@@ -21,16 +20,93 @@ from threadtrace.cli.options import Counting, Seconds, counting_options
 )
 @click.option(
     "--output",
-    metavar="-|FILE",
-    default="-",
+    "outputs",
+    metavar="-|FILE|tcp://IP:PORT|unix:PATH",
+    multiple=True,
+    default=["-"],
+    show_default="-, which is standard output",
+    help="Where events go: a file is appended to; a collector's socket is connected to again and "
+    "again. May be given several times.",
+)
+@click.option(
+    "--buffer-bytes",
+    metavar="N",
+    type=click.IntRange(min=1 << 16, max=1 << 30),
+    default=16 << 20,
     show_default=True,
-    help="Standard output, or a file to append to.",
+    help="What waits before each output that is slow or gone. Beyond it the oldest rates are "
+    "dropped first, refusals and explosions last, and a threadtrace.loss event tells how many.",
+)
+@click.option(
+    "--rotate-bytes",
+    metavar="N",
+    type=click.IntRange(min=1 << 16),
+    help="Put a file of --output aside as FILE.1 before it gets larger than that.",
+)
+@click.option(
+    "--rotate-seconds",
+    metavar="SECONDS",
+    type=Seconds(min=1),
+    help="Or after that long.",
+)
+@click.option(
+    "--keep-files",
+    metavar="N",
+    type=click.IntRange(min=1, max=1000),
+    default=5,
+    show_default=True,
+    help="How many files that were put aside stay.",
+)
+@click.option(
+    "--filters",
+    metavar="FILE",
+    type=click.Path(path_type=Path, readable=False),
+    envvar="THREADTRACE_FILTERS",
+    show_envvar=True,
+    help="TOML file that tells which events there are: by name, namespace and severity, and how "
+    "many a second; see docs/events.md. SIGHUP reads it again.",
+)
+@click.option(
+    "--listen",
+    "addresses",
+    metavar="IP:PORT|unix:PATH",
+    multiple=True,
+    help="Answer HTTP there: /metrics for Prometheus, /healthz, /readyz, /v1/... for `threadtrace "
+    "why` and `threadtrace top --connect`. Other addresses than this machine's own need a "
+    "--token-file. May be given several times.",
+)
+@click.option(
+    "--token-file",
+    metavar="FILE",
+    help="Who asks over HTTP has to send what this file holds as a bearer token.",
+)
+@click.option(
+    "--tls-cert", "certificate", metavar="FILE", help="Speak HTTPS, with this certificate (PEM)."
+)
+@click.option("--tls-key", "key", metavar="FILE", help="Its key, where it is in another file.")
+@click.option(
+    "--metrics-workloads",
+    metavar="N",
+    type=click.IntRange(min=0, max=10_000),
+    default=100,
+    show_default=True,
+    help="How many workloads have series of their own in /metrics; the others count together.",
 )
 @click.option("--all", "include_idle", is_flag=True, help="Also workloads without any activity.")
 def stream(
     counting: Counting,
     duration_seconds: float | None,
-    output: str,
+    outputs: tuple[str, ...],
+    buffer_bytes: int,
+    rotate_bytes: int | None,
+    rotate_seconds: float | None,
+    keep_files: int,
+    filters: Path | None,
+    addresses: tuple[str, ...],
+    token_file: str | None,
+    certificate: str | None,
+    key: str | None,
+    metrics_workloads: int,
     include_idle: bool,
 ) -> int:
     """Write one JSON event a line.
@@ -39,35 +115,23 @@ def stream(
     without waiting for it what cannot wait: refused clones and thread explosions. The events are
     described in docs/events.md, and by a JSON Schema. The end, by a signal or by --duration, is a
     tick too: nothing counted is left out.
-    """
-    from threadtrace.agent import run, start_agent
-    from threadtrace.errors import OutputError
-    from threadtrace.output.events import EventWriter
-    from threadtrace.output.recording import recorded
-    from threadtrace.output.relay import relayed
-    from threadtrace.output.sink import LineSink
-    from threadtrace.output.stream import EventStream
-    from threadtrace.stopping import StopSignal
 
-    if not output:
-        raise click.BadParameter("must be - or the name of a file", param_hint="--output")
-    if "://" in output or output.startswith("unix:"):
-        raise click.BadParameter(
-            "sockets cannot be written to yet: use - and pipe it", param_hint="--output"
-        )
-    stop = StopSignal()
-    options = counting.agent_options()
-    sink = LineSink.open(output, stop.is_set)
-    with start_agent(options) as agent, stop:
-        details = {**agent.details(), "interval_seconds": counting.interval_seconds}
-        events = EventStream(EventWriter(counts_refusals=agent.counts_refusals), sink, include_idle)
-        told = relayed(events, agent, details)
-        with recorded(told, counting.record_dir, agent, details) as shown:
-            events.on_start(time.time_ns(), details)
-            run(agent, shown, stop, counting.interval_seconds, duration_seconds)
-    if sink.total_lost:
-        raise OutputError(
-            f"{sink.total_lost:,} events could not be written to {output}: free some room, or "
-            "choose another --output"
-        )
-    return stop.exit_code or os.EX_OK
+    No output ever holds up the counting. Without a terminal, SIGHUP reads --filters again and looks
+    whether a file of --output was renamed, and, for --listen, the token and the certificate.
+    """
+    from threadtrace.delivery.file import Rotation
+    from threadtrace.streaming.options import Listening, Streaming
+    from threadtrace.streaming.run import stream as run_stream
+
+    streaming = Streaming(
+        counting.interval_seconds,
+        duration_seconds,
+        include_idle,
+        outputs,
+        buffer_bytes,
+        Rotation(rotate_bytes, rotate_seconds, keep_files),
+        filters,
+        counting.record_dir,
+        Listening(addresses, token_file, certificate, key, metrics_workloads),
+    )
+    return run_stream(streaming, counting.agent_options())

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import click
 
-from threadtrace.agent import Agent, AgentOptions, run, start_agent
+from threadtrace.agent import Agent, AgentOptions, start_agent
 from threadtrace.demo import cgroups, containers
 from threadtrace.demo.director import Director
 from threadtrace.demo.incidents import MAX_TASKS, Incident, incident_a, incident_b
@@ -21,6 +21,7 @@ from threadtrace.demo.stage import Stage, open_directory
 from threadtrace.demo.stage_main import StageSpec
 from threadtrace.errors import OutputError, PrivilegeError, UnavailableError
 from threadtrace.feeds.live import about_live
+from threadtrace.heart import run
 from threadtrace.log import warn
 from threadtrace.node.limits import read_node_limits
 from threadtrace.output.events import EventWriter

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import os
-from contextlib import suppress
 
 from threadtrace import __version__
-from threadtrace.agent import Agent, BlindAgent, Heart
+from threadtrace.agent import Agent, BlindAgent
 from threadtrace.feed import About, FeedOutput, Output
+from threadtrace.heart import Heart, drive
 from threadtrace.model.details import ProcessInspection, WorkloadDetails
 
 
@@ -42,23 +42,10 @@ class Live:
 
     async def run(self, output: FeedOutput) -> None:
         """Until cancelled."""
-        loop = asyncio.get_running_loop()
-        wake = self._wake
-        self._heart = heart = Heart(self._agent, self._through or output, self._interval_seconds)
-        descriptors = self._agent.descriptors
-        for descriptor in descriptors:
-            loop.add_reader(descriptor, wake.set)
+        agent = self._agent
+        self._heart = heart = Heart(agent, self._through or output, self._interval_seconds)
         output.on_start(self._about)
-        try:
-            while True:
-                seconds = heart.beat()
-                with suppress(asyncio.TimeoutError):
-                    await asyncio.wait_for(wake.wait(), max(0.001, seconds))
-                wake.clear()
-        finally:
-            heart.last_beat()
-            for descriptor in descriptors:
-                loop.remove_reader(descriptor)
+        await drive(heart, agent, self._wake, lambda: False)
 
     async def inspect_workload(self, key: str) -> WorkloadDetails | None:
         """See Feed."""

@@ -40,6 +40,7 @@ from threadtrace.output.fields import (
     workload_fields,
     workload_label,
 )
+from threadtrace.output.filters import EventFilter
 from threadtrace.text import clean, error_name, printable
 
 SCHEMA_VERSION = "1.0"
@@ -71,8 +72,17 @@ class EventWriter:
         environment: Mapping[str, str] = os.environ,
         counts_refusals: bool = True,
         run_id: str | None = None,
+        admission: EventFilter | None = None,
     ) -> None:
-        """A new run: its own ``agent.id`` unless one is given, sequence from 1."""
+        """A new run: its own ``agent.id`` unless one is given, sequence from 1.
+
+        Args:
+            environment: NODE_NAME is where it runs.
+            counts_refusals: whether refused clones are counted here.
+            run_id: the ``agent.id``.
+            admission: which events there are; None: all. Of the others the line is empty.
+        """
+        self._admission = admission
         self._counts_refusals = counts_refusals
         self._sequence = 0
         self._agent = {
@@ -86,6 +96,11 @@ class EventWriter:
         # By key; of workloads that are there.
         self._rendered: dict[str, _Rendered] = {}
         self._last_timestamp = (0, timestamp(0))
+
+    @property
+    def run_id(self) -> str:
+        """The ``agent.id``."""
+        return str(self._agent["id"])
 
     def started(self, time_ns: int, details: Fields) -> bytes:
         """``threadtrace.started``."""
@@ -231,6 +246,10 @@ class EventWriter:
         workload: Workload | None = None,
         process: Fields | None = None,
     ) -> bytes:
+        if self._admission is not None and not self._admission.admits(
+            name, severity[1], _namespace(workload)
+        ):
+            return b""
         self._sequence += 1
         if not self._counts_refusals:
             details = without_refusals(details)
@@ -256,6 +275,11 @@ class EventWriter:
             details["workload"] = workload_label(workload)
         about = self._about(workload, process)
         return _clipped_line({**envelope, **about, "threadtrace": details})
+
+
+def _namespace(workload: Workload | None) -> str | None:
+    names = None if workload is None else workload.names
+    return None if names is None else names.k8s_namespace
 
 
 # Where the limit is the node's, everybody on it suffers.
@@ -318,6 +342,7 @@ _LOSSES = {
     "return_probes": "returns of clone that no return probe saw: refusals among them are not "
     "counted; --refusal-hook tracepoint sees them all",
     "output": "events that could not be written",
+    "rate_limit": "events beyond max_workload_events_per_second of --filters",
     "connection": "events that this reader of the agent's socket was too slow for (every workload "
     "is told anew)",
 }

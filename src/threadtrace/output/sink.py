@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import select
 import stat
@@ -10,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from threadtrace.delivery.buffer import Rank
+from threadtrace.delivery.errors import FULL_ERRORS, ReaderGone
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
 
@@ -18,13 +19,6 @@ _PIPE_BYTES = 4096
 _POLL_MILLISECONDS = 200
 # How long a reader that does not read may hold up the end.
 _DRAIN_SECONDS = 2.0
-
-FULL_ERRORS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
-"""What a full disk, quota or device answers."""
-
-
-class ReaderGone(Exception):
-    """The other end of the pipe was closed."""
 
 
 class LineSink:
@@ -67,12 +61,17 @@ class LineSink:
             ) from None
         return cls(fd, output, is_stopping)
 
-    def write(self, lines: Sequence[bytes]) -> None:
+    def write(self, lines: Sequence[bytes], rank: Rank = Rank.KEPT) -> None:
         """Write them all, or count those that could not be written.
+
+        Args:
+            lines: events.
+            rank: nothing: here all have to wait alike.
 
         Raises:
             ReaderGone: nobody reads any more.
         """
+        del rank
         if not lines:
             return
         written = (self._write_file if self._is_file else self._write_stream)(lines)

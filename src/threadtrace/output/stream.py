@@ -2,58 +2,87 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from itertools import islice
+from typing import Protocol
+
+from threadtrace.delivery.buffer import Rank
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
-from threadtrace.output.sink import LineSink
+from threadtrace.output.filters import EventFilter
 
 # Lines of a tick that wait for each other: together half a megabyte.
 _LINES_AT_ONCE = 512
 
 
+class Sink(Protocol):
+    """Takes lines."""
+
+    def write(self, lines: list[bytes], rank: Rank) -> None:
+        """Write them, or keep them, or count them as lost."""
+
+    def take_lost(self) -> int:
+        """How many were lost since the last call."""
+
+
 class EventStream:
     """Writes what the agent finds as events."""
 
-    def __init__(self, writer: EventWriter, sink: LineSink, include_idle: bool) -> None:
+    def __init__(
+        self,
+        writer: EventWriter,
+        sink: Sink,
+        include_idle: bool,
+        admission: EventFilter | None = None,
+    ) -> None:
         """A stream of one run.
 
         Args:
             writer: numbers the events.
             sink: takes the lines.
             include_idle: whether workloads without activity get a rates event too.
+            admission: what the writer asks which events there are; it counts those too many.
         """
         self._writer = writer
         self._sink = sink
         self._include_idle = include_idle
+        self._admission = admission
 
     def on_start(self, time_ns: int, details: Fields) -> None:
         """The agent counts."""
-        self._sink.write([self._writer.started(time_ns, details)])
+        self._write([self._writer.started(time_ns, details)], Rank.KEPT)
 
     def on_happenings(self, happened: Happenings) -> None:
         """Workloads appeared, clones were refused, threads explode."""
-        lines = [self._writer.workload_started(entry) for entry in happened.started]
-        lines += [self._writer.fork_refused(refusal) for refusal in happened.refusals]
-        lines += [self._writer.explosion(explosion) for explosion in happened.explosions]
-        self._sink.write(lines)
+        writer = self._writer
+        self._write(map(writer.workload_started, happened.started), Rank.COMINGS)
+        self._write(map(writer.fork_refused, happened.refusals), Rank.KEPT)
+        self._write(map(writer.explosion, happened.explosions), Rank.KEPT)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
         now, writer = snapshot.time_ns, self._writer
-        interval_seconds = snapshot.node.interval_seconds
-        lines = [writer.node_limits(now, snapshot.node)]
-        for workload in snapshot.workloads:
-            if workload.is_active or self._include_idle:
-                lines.append(writer.workload_rates(now, workload, interval_seconds))
-                if len(lines) >= _LINES_AT_ONCE:
-                    self._sink.write(lines)
-                    lines = []
-        lines += [writer.fork_refused(refusal) for refusal in snapshot.refusals]
-        lines += [writer.explosion(explosion) for explosion in snapshot.explosions]
-        lines += [writer.workload_ended(ended) for ended in snapshot.ended]
+        seconds = snapshot.node.interval_seconds
+        self._write([writer.node_limits(now, snapshot.node)], Rank.RATES)
+        shown = (shot for shot in snapshot.workloads if shot.is_active or self._include_idle)
+        self._write((writer.workload_rates(now, shot, seconds) for shot in shown), Rank.RATES)
+        self._write(map(writer.fork_refused, snapshot.refusals), Rank.KEPT)
+        self._write(map(writer.explosion, snapshot.explosions), Rank.KEPT)
+        self._write(map(writer.workload_ended, snapshot.ended), Rank.COMINGS)
+        self._write((writer.loss(now, loss) for loss in self._losses(snapshot)), Rank.KEPT)
+
+    def _losses(self, snapshot: Snapshot) -> list[Loss]:
         losses = list(snapshot.losses)
         undelivered = self._sink.take_lost()
         if undelivered:
             losses.append(Loss("output", undelivered))
-        lines += [writer.loss(now, loss) for loss in losses]
-        self._sink.write(lines)
+        excess = 0 if self._admission is None else self._admission.take_lost()
+        if excess:
+            losses.append(Loss("rate_limit", excess))
+        return losses
+
+    def _write(self, lines: Iterable[bytes], rank: Rank) -> None:
+        admitted = filter(None, lines)
+        while batch := list(islice(admitted, _LINES_AT_ONCE)):
+            self._sink.write(batch, rank)

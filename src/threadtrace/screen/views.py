@@ -12,22 +12,14 @@ import orjson
 from rich.console import Console, Group
 from rich.live import Live
 
+from threadtrace.delivery.errors import ReaderGone
 from threadtrace.errors import OutputError
 from threadtrace.feed import About
 from threadtrace.model.danger import by_danger
 from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Snapshot
-from threadtrace.output.explosions import explosion_under_way_fields, workload_forecast_fields
-from threadtrace.output.fields import (
-    Fields,
-    node_fields,
-    rates_fields,
-    refusal_fields,
-    without_refusals,
-    workload_fields,
-    workload_label,
-)
-from threadtrace.output.sink import LineSink, ReaderGone
+from threadtrace.output.sample import sample_fields
+from threadtrace.output.sink import LineSink
 from threadtrace.screen.board import Board, Choice
 from threadtrace.screen.encoding import NEAREST
 from threadtrace.screen.plain import frame
@@ -118,31 +110,17 @@ class JsonView(View):
         board, snapshot = self._board, self._board.snapshot
         if snapshot is None:
             return
-        counted = dict if board.about.counts_refusals else without_refusals
-        matches = self._choice.matches
-        workloads: list[Fields] = [
-            {
-                **workload_fields(shot.workload),
-                "workload": workload_label(shot.workload),
-                **counted(rates_fields(shot, snapshot.node.interval_seconds)),
-                **workload_forecast_fields(shot),
-            }
-            for shot in by_danger(snapshot.workloads)
-            if matches(shot)
-        ]
-        refusals = [
-            {**workload_fields(entry.victim.workload), **refusal_fields(entry)}
-            for entry in self._refusals
-        ]
-        news = board.news
-        sample = {
-            "node": counted(node_fields(snapshot.node)),
-            "workloads": workloads,
-            "refusals": refusals,
-            "explosions": [explosion_under_way_fields(entry) for entry in news.explosions],
-            "losses": [{"where": loss.where, "lost_count": loss.lost} for loss in news.losses],
-            "missing": [dict(entry) for entry in board.about.missing],
-        }
+        matches, news, about = self._choice.matches, board.news, board.about
+        shots = filter(matches, by_danger(snapshot.workloads))
+        sample = sample_fields(
+            snapshot,
+            shots,
+            self._refusals,
+            news.explosions,
+            news.losses,
+            about.missing,
+            about.counts_refusals,
+        )
         self._refusals = []
         self._sink.write([orjson.dumps(sample, option=orjson.OPT_APPEND_NEWLINE)])
 

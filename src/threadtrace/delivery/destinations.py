@@ -1,0 +1,100 @@
+"""What ``--output`` names, made into outlets."""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+import socket
+import stat
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+
+from threadtrace.delivery.connection import ConnectionOutlet
+from threadtrace.delivery.file import FileOutlet, Rotation
+from threadtrace.delivery.outlet import Outlet
+from threadtrace.delivery.outputs import Outputs
+from threadtrace.delivery.pipe import PipeOutlet
+from threadtrace.errors import OutputError, UsageError
+
+_TCP = re.compile(r"tcp://(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):(\d{1,5})/?\Z", re.ASCII)
+_HIGHEST_PORT = 65_535
+_MAX_UNIX_PATH_BYTES = 107  # sun_path with its zero byte, unix(7)
+
+DEFAULT_BUFFER_BYTES = 16 << 20
+STANDARD_OUTPUT = "-"
+
+
+def outputs(names: Sequence[str], max_buffer_bytes: int, rotation: Rotation) -> Outputs:
+    """All of them, not opened yet.
+
+    Args:
+        names: ``-``, a file's path, ``tcp://IP:PORT`` or ``unix:PATH``, each once.
+        max_buffer_bytes: of each.
+        rotation: of files.
+
+    Raises:
+        UsageError: one is no name of an output.
+        OutputError: one cannot be opened.
+    """
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise UsageError(f"--output {min(doubled)} was given twice: give it once")
+    return Outputs([_outlet(name, max_buffer_bytes, rotation) for name in names])
+
+
+def _outlet(name: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
+    if not name:
+        raise UsageError("--output must be -, the name of a file, tcp://IP:PORT or unix:PATH")
+    if name == STANDARD_OUTPUT:
+        return _standard_output(max_buffer_bytes)
+    if name.startswith("unix:"):
+        path = name.removeprefix("unix:").removeprefix("//")
+        if not 0 < len(os.fsencode(path)) <= _MAX_UNIX_PATH_BYTES:
+            raise UsageError(
+                f"--output {name}: name a socket of up to {_MAX_UNIX_PATH_BYTES} bytes"
+            )
+        return ConnectionOutlet(name, max_buffer_bytes, socket.AF_UNIX, path)
+    if "://" in name:
+        host, port = _host_and_port(name)
+        family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
+        return ConnectionOutlet(name, max_buffer_bytes, family, (str(host), port))
+    return _file(name, max_buffer_bytes, rotation)
+
+
+def _host_and_port(name: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
+    """A name would have to be looked up, which takes a thread."""
+    found = _TCP.match(name)
+    if found is not None and 0 < int(found[3]) <= _HIGHEST_PORT:
+        with suppress(ValueError):
+            return ipaddress.ip_address(found[1] or found[2]), int(found[3])
+    raise UsageError(
+        f"--output {name}: write tcp://IP:PORT with a numeric address, as in tcp://127.0.0.1:5170"
+    )
+
+
+def _standard_output(max_buffer_bytes: int) -> Outlet:
+    if sys.stdout is None:
+        raise OutputError("standard output is closed: redirect it, or use --output FILE")
+    fd = sys.stdout.fileno()
+    if stat.S_ISREG(os.fstat(fd).st_mode):
+        return FileOutlet("standard output", max_buffer_bytes, fd=fd)
+    return PipeOutlet("standard output", max_buffer_bytes, fd)
+
+
+def _file(path: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
+    """A file; or what else has a name in the file system, such as a named pipe."""
+    try:
+        is_special = not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        is_special = False
+    if not is_special or os.path.isdir(path):
+        return FileOutlet(path, max_buffer_bytes, rotation)
+    try:
+        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write to {path}: {error.strerror}; choose another --output"
+        ) from None
+    return PipeOutlet(path, max_buffer_bytes, fd)

@@ -1,0 +1,157 @@
+"""A file: rotated by size and age, followed when it is renamed, whole lines on a full disk."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from threadtrace.delivery.errors import FULL_ERRORS
+from threadtrace.delivery.outlet import CHUNK_BYTES, Outlet
+from threadtrace.errors import OutputError
+from threadtrace.log import warn
+
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+_MODE = 0o600
+_TRY_AGAIN_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """When a file is put aside as NAME.1, and what was that as NAME.2, and so on."""
+
+    max_bytes: int | None = None
+    """None: however large it gets."""
+    max_seconds: float | None = None
+    """Since it was opened; None: however old it gets."""
+    kept_files: int = 5
+    """Beside the one that is written; the oldest go."""
+
+
+class FileOutlet(Outlet):
+    """Appends. Where the disk is full, lines wait, and the file ends with a whole one."""
+
+    def __init__(
+        self,
+        path: str,
+        max_buffer_bytes: int,
+        rotation: Rotation | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        fd: int | None = None,
+    ) -> None:
+        """See Outlet.
+
+        Args:
+            path: of the file.
+            max_buffer_bytes: see LineBuffer.
+            rotation: None where it is never put aside.
+            clock: monotonic, in seconds.
+            fd: of a file that is open already, whatever it is called; it stays open.
+        """
+        super().__init__(path, max_buffer_bytes)
+        self._path = path
+        self._inherited = fd
+        self._rotation = rotation or Rotation()
+        self._clock = clock
+        self._fd = -1
+        self._opened_s = 0.0
+        self._rotate_after_s = 0.0
+
+    def open(self) -> None:
+        """See Outlet."""
+        if self._inherited is not None:
+            self._fd = self._inherited
+            return
+        try:
+            self._open()
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self._path}: {error.strerror}; choose another --output"
+            ) from None
+
+    def flush(self) -> None:
+        """See Outlet. A disk holds up its writers; nothing can be done about that here."""
+        if self._fd < 0:
+            return
+        self.reopen()
+        while lines := self.buffer.take(CHUNK_BYTES):
+            data = b"".join(line for _, line in lines)
+            self._rotate_before(len(data))
+            taken = data.count(b"\n", 0, self._append(data))
+            self.written += taken
+            if taken < len(lines):
+                self.buffer.put_back(lines[taken:])
+                return
+            self.recovered()
+
+    def reopen(self) -> None:
+        """Where another file, or none, has the name now: that one."""
+        if self._inherited is not None:
+            return
+        own = os.fstat(self._fd)
+        try:
+            found = os.stat(self._path)
+            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
+                return
+        except FileNotFoundError:
+            pass
+        except OSError:
+            return
+        before = self._fd
+        try:
+            self._open()
+        except OSError as error:
+            self.complain(f"was renamed, and cannot be made anew: {error.strerror}")
+            return
+        os.close(before)
+
+    def close(self) -> None:
+        """See Outlet."""
+        if self._fd >= 0 and self._inherited is None:
+            os.close(self._fd)
+        self._fd = -1
+
+    def _open(self) -> None:
+        self._fd = os.open(self._path, _FLAGS, _MODE)
+        self._opened_s = self._clock()
+
+    def _append(self, data: bytes) -> int:
+        """How many bytes of whole lines were written: a part of one is taken back."""
+        start = os.fstat(self._fd).st_size
+        done = 0
+        try:
+            while done < len(data):
+                done += os.write(self._fd, data[done:])
+            return done
+        except OSError as error:
+            if error.errno not in FULL_ERRORS:
+                raise OutputError(f"{self.name}: {error.strerror}") from None
+            self.complain(error.strerror or str(error))
+        whole = data[:done].rfind(b"\n") + 1
+        if whole < done and os.fstat(self._fd).st_size == start + done:
+            os.ftruncate(self._fd, start + whole)
+        return whole
+
+    def _rotate_before(self, length: int) -> None:
+        """Where so many bytes more would be too many, or the time is over."""
+        now = self._clock()
+        size = os.fstat(self._fd).st_size
+        rule = self._rotation
+        is_large = rule.max_bytes is not None and size + length > rule.max_bytes
+        is_old = rule.max_seconds is not None and now - self._opened_s >= rule.max_seconds
+        if not size or not (is_large or is_old) or now < self._rotate_after_s:
+            return
+        try:
+            self._put_aside()
+            self.reopen()
+        except OSError as error:
+            self._rotate_after_s = now + _TRY_AGAIN_SECONDS
+            warn(f"{self._path} cannot be rotated: {error.strerror}; it goes on growing")
+
+    def _put_aside(self) -> None:
+        for number in range(self._rotation.kept_files - 1, 0, -1):
+            older = f"{self._path}.{number}"
+            if os.path.lexists(older):
+                os.replace(older, f"{self._path}.{number + 1}")
+        os.replace(self._path, f"{self._path}.1")

@@ -1,0 +1,1 @@
+"""``threadtrace stream``, put together: the agent in an event loop, its outputs and its server."""

@@ -1,0 +1,221 @@
+"""One run of ``threadtrace stream``."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+
+from threadtrace.agent import Agent, AgentOptions, start_agent
+from threadtrace.delivery.destinations import outputs
+from threadtrace.delivery.outputs import Outputs
+from threadtrace.detect.toml_document import ConfigError
+from threadtrace.errors import OutputError
+from threadtrace.heart import Heart, before_others, collect_garbage_seldom, drive
+from threadtrace.log import warn
+from threadtrace.model.snapshot import Happenings, Snapshot
+from threadtrace.output.events import EventWriter
+from threadtrace.output.fields import Fields
+from threadtrace.output.filters import EventFilter, load_filters
+from threadtrace.output.recording import recorded
+from threadtrace.output.relay import Relay
+from threadtrace.output.stream import EventStream
+from threadtrace.questions import Renderers
+from threadtrace.selfcare.own_cost import Ticking
+from threadtrace.selfcare.service_manager import ServiceManager
+from threadtrace.streaming.fan_out import KeptLines, Several
+from threadtrace.streaming.options import Streaming
+from threadtrace.streaming.server import AgentServer, Endpoints
+
+_END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+_TERMINAL = "/dev/tty"
+# How long a reader that does not read may hold up the end.
+_FAREWELL_SECONDS = 2.0
+_LOOK_SECONDS = 5.0
+_GARBAGE_SECONDS = 600.0
+
+
+def stream(streaming: Streaming, options: AgentOptions) -> int:
+    """Until a signal comes or the time is over; the exit code.
+
+    Raises:
+        ThreadtraceError: with the remedy.
+        ReaderGone: nobody reads standard output any more.
+    """
+    rules = None if streaming.filters is None else load_filters(streaming.filters)
+    sinks = outputs(streaming.outputs, streaming.buffer_bytes, streaming.rotation)
+    with ExitStack() as stack:
+        stack.callback(sinks.close)
+        sinks.open()
+        endpoints = None
+        if streaming.listening.addresses:
+            endpoints = Endpoints(streaming.listening)
+            stack.callback(endpoints.close)
+        agent = stack.enter_context(start_agent(options))
+        run = _Run(streaming, agent, sinks, EventFilter(rules), endpoints, options.renderers)
+        code = asyncio.run(run.main())
+    lossy = [state for state in sinks.states if state.lost]
+    if lossy:
+        lost = ", ".join(f"{state.lost:,} events to {state.name}" for state in lossy)
+        raise OutputError(
+            f"could not be written: {lost}; make room there, read faster, or choose another "
+            "--output"
+        )
+    return code
+
+
+class _Run:
+    """One run of the agent as a stream."""
+
+    def __init__(
+        self,
+        streaming: Streaming,
+        agent: Agent,
+        sinks: Outputs,
+        admission: EventFilter,
+        endpoints: Endpoints | None,
+        renderers: Renderers | None,
+    ) -> None:
+        self._streaming = streaming
+        self._agent = agent
+        self._sinks = sinks
+        self._admission = admission
+        self._details: Fields = {
+            **agent.details(),
+            "interval_seconds": streaming.interval_seconds,
+        }
+        self._server: AgentServer | None = None
+        if endpoints is not None and renderers is not None:
+            most = streaming.listening.metrics_workloads
+            self._server = AgentServer(endpoints, agent, renderers, self._details, most)
+        self._manager = ServiceManager()
+        self._signal: int | None = None
+        self._ends_s: float | None = None
+        self._wake = asyncio.Event()
+
+    async def main(self) -> int:
+        """The exit code: 128 and the number of the signal that ended it."""
+        streaming, agent, sinks, server = self._streaming, self._agent, self._sinks, self._server
+        if streaming.duration_seconds is not None:
+            self._ends_s = time.monotonic() + streaming.duration_seconds
+            asyncio.get_running_loop().call_later(streaming.duration_seconds, self._wake.set)
+        self._listen_for_signals()
+        collect_garbage_seldom()
+        sinks.start(self._wake.set)
+        events = self._event_stream()
+        relay = Relay(time.time_ns(), self._details, agent.counts_refusals)
+        if agent.answers is not None:
+            agent.answers.broadcast = relay
+        told = Several([relay, *([] if server is None else [server]), events, _Woken(server)])
+        with (
+            recorded(told, streaming.record_dir, agent, self._details) as shown,
+            before_others(),
+        ):
+            heart = Heart(agent, shown, streaming.interval_seconds)
+            if server is not None:
+                await server.open(relay, heart.ticking, sinks)
+            watch = asyncio.create_task(self._look_after(heart.ticking))
+            events.on_start(time.time_ns(), self._details)
+            self._manager.ready()
+            try:
+                await drive(heart, agent, self._wake, self._is_over)
+            finally:
+                self._manager.stopping()
+                watch.cancel()
+        await self._say_farewell()
+        return 0 if self._signal is None else 128 + self._signal
+
+    def _event_stream(self) -> EventStream:
+        writer = EventWriter(counts_refusals=self._agent.counts_refusals, admission=self._admission)
+        server = self._server
+        sink = self._sinks if server is None else KeptLines(self._sinks, server.history)
+        return EventStream(writer, sink, self._streaming.include_idle, self._admission)
+
+    async def _say_farewell(self) -> None:
+        if self._server is not None:
+            await self._server.close()
+        await self._sinks.finish(_FAREWELL_SECONDS)
+
+    def _is_over(self) -> bool:
+        """Asked whenever the loop wakes.
+
+        Raises:
+            ReaderGone: nobody reads any more.
+            OutputError: an output cannot be written to any more.
+        """
+        self._sinks.flush()
+        return self._signal is not None or (
+            self._ends_s is not None and time.monotonic() >= self._ends_s
+        )
+
+    async def _look_after(self, ticking: Ticking) -> None:
+        """Tell the service manager that ticks come, and collect garbage by the clock."""
+        watchdog = self._manager.watchdog_seconds or _LOOK_SECONDS
+        collected_s = time.monotonic()
+        while True:
+            await asyncio.sleep(min(_LOOK_SECONDS, watchdog / 3))
+            if ticking.silence(time.monotonic()) is None:
+                self._manager.alive()
+            if time.monotonic() - collected_s >= _GARBAGE_SECONDS:
+                gc.collect()
+                collected_s = time.monotonic()
+
+    def _listen_for_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        handlers: dict[int, Callable[[], None]] = {
+            number: partial(self._end, number) for number in (*_END_SIGNALS, signal.SIGHUP)
+        }
+        if not _has_terminal():
+            handlers[signal.SIGHUP] = self._reload
+        for number, handler in handlers.items():
+            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+                loop.add_signal_handler(number, handler)
+
+    def _end(self, number: int) -> None:
+        self._signal = self._signal or number
+        self._wake.set()
+
+    def _reload(self) -> None:
+        """What cannot be used changes nothing."""
+        self._manager.reloading()
+        self._sinks.reopen()
+        if self._server is not None:
+            self._server.reload()
+        path = self._streaming.filters
+        if path is not None:
+            try:
+                self._admission.rules = load_filters(path)
+                warn(f"{path} was read again")
+            except ConfigError as error:
+                warn(f"{error}; the filters stay as they were")
+        self._manager.ready()
+
+
+class _Woken:
+    """The last output: who waits for what is new gets it."""
+
+    def __init__(self, server: AgentServer | None) -> None:
+        self._server = server
+
+    def on_happenings(self, happened: Happenings) -> None:
+        if self._server is not None and any(happened):
+            self._server.wake()
+
+    def on_snapshot(self, snapshot: Snapshot) -> None:
+        del snapshot
+        if self._server is not None:
+            self._server.wake()
+
+
+def _has_terminal() -> bool:
+    """Whether a hang-up means that somebody went, and not that files are to be read again."""
+    try:
+        os.close(os.open(_TERMINAL, os.O_RDWR | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True

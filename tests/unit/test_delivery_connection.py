@@ -1,0 +1,245 @@
+"""Collectors behind sockets: real sockets, in the test's own event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from threadtrace.delivery.buffer import Rank
+from threadtrace.delivery.connection import ConnectionOutlet
+
+DEADLINE_SECONDS = 20
+BUFFER_BYTES = 1 << 22
+
+
+def lines(first: int, count: int) -> list[bytes]:
+    return [b'{"n":%d}\n' % number for number in range(first, first + count)]
+
+
+class Collector:
+    """Listens, and reads when it is told to."""
+
+    def __init__(self, path: Path | None = None, port: int = 0) -> None:
+        family = socket.AF_INET if path is None else socket.AF_UNIX
+        self._listening = socket.socket(family, socket.SOCK_STREAM)
+        self._listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listening.bind(("127.0.0.1", port) if path is None else str(path))
+        self._listening.listen()
+        self._listening.setblocking(False)
+        self.connections: list[socket.socket] = []
+        self.received = b""
+
+    @property
+    def port(self) -> int:
+        return int(self._listening.getsockname()[1])
+
+    async def accept(self) -> None:
+        loop = asyncio.get_running_loop()
+        taken, _ = await asyncio.wait_for(loop.sock_accept(self._listening), DEADLINE_SECONDS)
+        taken.setblocking(False)
+        self.connections.append(taken)
+        self.received = b""
+
+    async def read_until(self, is_enough: Callable[[bytes], bool]) -> bytes:
+        loop = asyncio.get_running_loop()
+        while not is_enough(self.received):
+            part = await asyncio.wait_for(
+                loop.sock_recv(self.connections[-1], 1 << 16), DEADLINE_SECONDS
+            )
+            if not part:
+                break
+            self.received += part
+        return self.received
+
+    def reset(self) -> None:
+        """As a process that is killed: what it had not read is gone."""
+        taken = self.connections.pop()
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        taken.close()
+
+    def close(self) -> None:
+        for taken in self.connections:
+            taken.close()
+        self._listening.close()
+
+
+def outlet_to(collector: Collector, buffer_bytes: int = BUFFER_BYTES) -> ConnectionOutlet:
+    return ConnectionOutlet(
+        "tcp://collector", buffer_bytes, socket.AF_INET, ("127.0.0.1", collector.port)
+    )
+
+
+async def until(condition: Callable[[], bool], what: str) -> None:
+    async def wait() -> None:
+        while not condition():
+            await asyncio.sleep(0.005)
+
+    try:
+        await asyncio.wait_for(wait(), DEADLINE_SECONDS)
+    except asyncio.TimeoutError:
+        pytest.fail(f"not within {DEADLINE_SECONDS} s: {what}")
+
+
+def run(work: Callable[[], Awaitable[None]]) -> None:
+    asyncio.run(asyncio.wait_for(work(), 3 * DEADLINE_SECONDS))  # type: ignore[arg-type]
+
+
+def test_lines_arrive_in_order_and_the_end_is_a_hang_up() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        outlet.start()
+        outlet.write(lines(0, 5), Rank.KEPT)
+        await collector.accept()
+        outlet.write(lines(5, 5), Rank.RATES)
+        await outlet.finish(DEADLINE_SECONDS)
+        assert await collector.read_until(lambda _: False) == b"".join(lines(0, 10))
+        assert (outlet.written, outlet.take_lost()) == (10, 0)
+        outlet.close()
+        collector.close()
+
+    run(work)
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    async def work() -> None:
+        path = tmp_path / "collector"
+        collector = Collector(path)
+        outlet = ConnectionOutlet("unix:collector", BUFFER_BYTES, socket.AF_UNIX, str(path))
+        outlet.start()
+        await collector.accept()
+        outlet.write(lines(0, 10), Rank.RATES)
+        assert await collector.read_until(lambda data: data.count(b"\n") == 10)
+        outlet.close()
+        collector.close()
+
+    run(work)
+
+
+def test_a_collector_that_comes_later(capsys: pytest.CaptureFixture[str]) -> None:
+    async def work() -> None:
+        collector = Collector()
+        port = collector.port
+        outlet = outlet_to(collector)
+        collector.close()
+        outlet.start()
+        outlet.write(lines(0, 10), Rank.RATES)
+        await until(lambda: not outlet.state.is_connected, "it was told that nobody is there")
+        later = Collector(port=port)
+        await later.accept()
+        assert await later.read_until(lambda data: data.count(b"\n") == 10) == b"".join(
+            lines(0, 10)
+        )
+        await until(lambda: outlet.state.is_connected, "it is told that it works")
+        outlet.close()
+        later.close()
+
+    run(work)
+    said = capsys.readouterr().err
+    assert said.count("Connection refused") == 1, "said once"
+    assert "can be written again" in said
+
+
+def test_one_that_does_not_read_costs_a_buffer_and_no_time() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector, 1 << 16)
+        outlet.start()
+        await collector.accept()
+        await until(lambda: outlet.state.is_connected, "connected")
+        kept = [b'{"kept":%d}\n' % number for number in range(20)]
+        outlet.write(kept, Rank.KEPT)
+        for start in range(0, 400_000, 1_000):
+            outlet.write(lines(start, 1_000), Rank.RATES)
+            await asyncio.sleep(0)
+        lost = outlet.take_lost()
+        assert lost > 0
+        assert outlet.buffer.size <= 1 << 16
+        outlet.write([b"last\n"], Rank.KEPT)
+        received = await collector.read_until(lambda data: data.endswith(b"last\n"))
+        assert received.startswith(b"".join(kept))
+        assert received.count(b"\n") == 20 + 400_000 - lost + 1
+        outlet.close()
+        collector.close()
+
+    run(work)
+
+
+def test_what_a_killed_collector_had_not_read_is_sent_again() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        outlet.start()
+        await collector.accept()
+        outlet.write(lines(0, 100), Rank.RATES)
+        await until(lambda: not outlet.has_pending, "the kernel has it all")
+        collector.reset()
+        await until(lambda: outlet.written == 0, "the break was noticed")
+        outlet.write(lines(100, 5), Rank.RATES)
+        await collector.accept()
+        received = await collector.read_until(lambda data: data.count(b"\n") >= 105)
+        assert received == b"".join(lines(0, 105))
+        assert (outlet.written, outlet.take_lost()) == (105, 0)
+        outlet.close()
+        collector.close()
+
+    run(work)
+
+
+def test_so_much_is_sent_again_and_no_more() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        outlet.start()
+        await collector.accept()
+        count = 100_000
+        outlet.write(lines(0, count), Rank.RATES)
+        await collector.read_until(lambda data: data.count(b"\n") == count)
+        await until(lambda: not outlet.has_pending, "all is on its way")
+        collector.reset()
+        await collector.accept()
+        outlet.write([b"last\n"], Rank.RATES)
+        received = await collector.read_until(lambda data: data.endswith(b"last\n"))
+        assert 200_000 < len(received) <= (1 << 18) + 5
+        first = int(received.split(b"}", 1)[0].split(b":")[1])
+        assert received == b"".join(lines(first, count - first)) + b"last\n"
+        outlet.close()
+        collector.close()
+
+    run(work)
+
+
+def test_nobody_is_there_at_the_end() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        collector.close()
+        outlet.start()
+        outlet.write(lines(0, 10), Rank.KEPT)
+        await outlet.finish(0.2)
+        assert outlet.take_lost() == 10
+        outlet.close()
+
+    run(work)
+
+
+def test_a_collector_that_talks_is_not_listened_to() -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        outlet.start()
+        await collector.accept()
+        loop = asyncio.get_running_loop()
+        talk = loop.create_task(loop.sock_sendall(collector.connections[-1], b"x" * 1_000_000))
+        outlet.write(lines(0, 10), Rank.KEPT)
+        assert await collector.read_until(lambda data: data.count(b"\n") == 10)
+        await asyncio.wait_for(talk, DEADLINE_SECONDS)
+        outlet.close()
+        collector.close()
+
+    run(work)
