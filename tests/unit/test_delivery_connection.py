@@ -14,7 +14,7 @@ from threadtrace.delivery.buffer import Rank
 from threadtrace.delivery.connection import ConnectionOutlet
 
 DEADLINE_SECONDS = 20
-BUFFER_BYTES = 1 << 22
+BUFFER_BYTES = 1 << 25
 
 
 def lines(first: int, count: int) -> list[bytes]:
