@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from threadtrace.agent import Agent, AgentOptions, BlindAgent
     from threadtrace.feed import Output
     from threadtrace.feeds.play_through import Played
+    from threadtrace.feeds.transport import Access
     from threadtrace.tui.control import Control
 
 _BLIND_NOTE = "no process can be started (a limit here is used up), so no kernel programs"
@@ -86,15 +87,22 @@ def watch(
         )
 
 
-def watch_remote(watching: Watching, url: str, note: str = "") -> int:
+def watch_remote(watching: Watching, url: str, note: str = "", access: Access | None = None) -> int:
     """An agent that runs elsewhere; the exit code.
+
+    Args:
+        watching: what of it.
+        url: see ``feeds.address.parse_address``.
+        note: for people, beside what is shown.
+        access: what an HTTP server demands.
 
     Raises:
         ThreadtraceError: with the remedy.
     """
     from threadtrace.feeds.remote import Remote
+    from threadtrace.feeds.transport import NO_ACCESS
 
-    remote = Remote(url)
+    remote = Remote(url, access or NO_ACCESS)
 
     def control() -> Control:
         from threadtrace.tui.control import RemoteControl
@@ -175,8 +183,8 @@ _Wrap = Callable[["Output"], "AbstractContextManager[Output]"]
 
 
 def _watch_agent(watching: Watching, agent: Agent | BlindAgent, about: About, wrap: _Wrap) -> int:
-    from threadtrace.agent import before_others, run
     from threadtrace.feeds.live import Live
+    from threadtrace.heart import before_others, run
 
     assert about.interval_seconds is not None
     words = "live" if about.counts_births else "from files alone"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from threadtrace.cli.connecting import access_to, connect_options, refuse_beside
 from threadtrace.cli.options import Counting, counting_options
 from threadtrace.errors import UsageError
 
@@ -40,13 +41,7 @@ _OF_COUNTING = (
     show_default=True,
     help="Of a replay.",
 )
-@click.option(
-    "--connect",
-    "url",
-    metavar="URL",
-    help="Show what an agent (stream or top) tells that runs elsewhere: unix:PATH, or "
-    "tcp://IP:PORT, to where ssh -L forwards its socket. Needs neither root nor Linux.",
-)
+@connect_options("Show what an agent (stream or top) tells that runs elsewhere")
 @click.option(
     "--filter", "query", metavar="QUERY", default="", help="As typed after /: ns:shop, refused>0."
 )
@@ -61,6 +56,8 @@ def top(
     node: str | None,
     speed: float,
     url: str | None,
+    token_file: str | None,
+    ca_file: str | None,
     query: str,
     sort: str,
 ) -> int:
@@ -82,7 +79,8 @@ def top(
     if replay is None and speed_given is click.core.ParameterSource.COMMANDLINE:
         raise UsageError("--speed goes with --replay")
     if replay is not None or url is not None:
-        _refuse_counting_options("--replay" if url is None else "--connect")
+        refuse_beside("--replay" if url is None else "--connect", _OF_COUNTING)
+    access = access_to(url, token_file, ca_file)
     watching = Watching(
         choice=chosen(query, sort),
         samples=1 if once else samples,
@@ -92,16 +90,6 @@ def top(
     if replay is not None:
         return watch_recording(watching, replay, node, speed)
     if url is not None:
-        return watch_remote(watching, url)
+        return watch_remote(watching, url, access=access)
     options = counting.agent_options(is_answering=not once)
     return watch(watching, options, counting.interval_seconds, counting.record_dir)
-
-
-def _refuse_counting_options(instead: str) -> None:
-    """What says how to count means nothing where somebody else has counted."""
-    context = click.get_current_context()
-    given = click.core.ParameterSource.COMMANDLINE
-    for name in _OF_COUNTING:
-        if context.get_parameter_source(name) is given:
-            option = name.replace("interval_seconds", "interval").replace("_", "-")
-            raise UsageError(f"--{option} says how to count: it means nothing with {instead}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from threadtrace.cli.connecting import access_to, connect_options, refuse_beside
 from threadtrace.cli.options import (
     Seconds,
     host_root_option,
@@ -16,9 +17,11 @@ from threadtrace.cli.options import (
     refusal_hook_option,
     socket_option,
 )
+from threadtrace.errors import UsageError
 
 if TYPE_CHECKING:
     from threadtrace.agent import AgentOptions
+    from threadtrace.feeds.transport import Access
     from threadtrace.pipeline import Pipeline
     from threadtrace.probe.plan import RefusalHook
     from threadtrace.stopping import StopSignal
@@ -29,12 +32,15 @@ _EXIT_CODES = {"healthy": 0, "pressure": 1, "refusing": 2, _UNKNOWN: 3}
 # How long programs that are attached for this one answer look: the whole takes less than a second.
 _LOOK_SECONDS = 0.1
 
+_OF_THIS_NODE = ("max_cgroups", "host_root", "refusal_hook")
+
 
 @click.command()
 @max_cgroups_option
 @host_root_option
 @refusal_hook_option
 @socket_option
+@connect_options("Ask an agent (stream or top) that runs elsewhere, not this node")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object an answer, for scripts.")
 @click.option(
     "--watch",
@@ -48,6 +54,9 @@ def why(
     host_root: Path,
     refusal_hook: RefusalHook,
     socket: Path,
+    url: str | None,
+    token_file: str | None,
+    ca_file: str | None,
     as_json: bool,
     watch_seconds: float | None,
 ) -> int:
@@ -56,17 +65,65 @@ def why(
     Asks the agent (stream or top) that runs on this node, which knows what was refused before. Only
     the user who started the agent may ask it. Where none answers within two seconds, looks for
     itself, with kernel programs or with /proc and cgroup files alone: what was refused before is
-    not known then.
+    not known then. With --connect, an agent elsewhere is asked, and nobody else.
 
     Exit code 0 healthy, 1 under pressure, 2 forks are refused, 3 could not tell. Others as in
     `threadtrace --help`.
     """
-    from threadtrace.agent import AgentOptions
     from threadtrace.errors import OutputError
-    from threadtrace.stopping import StopSignal
 
     if sys.stdout is None:
         raise OutputError("standard output is closed: redirect it to a file")
+    access = access_to(url, token_file, ca_file)
+    if url is not None:
+        _refuse_this_node()
+        return _why_elsewhere(url, access, as_json, watch_seconds)
+    return _why_here(max_cgroups, host_root, refusal_hook, socket, as_json, watch_seconds)
+
+
+def _refuse_this_node() -> None:
+    """Raises UsageError for options that say how or where to ask here."""
+    refuse_beside("--connect", _OF_THIS_NODE)
+    source = click.get_current_context().get_parameter_source("socket")
+    if source is click.core.ParameterSource.COMMANDLINE:
+        raise UsageError("--socket and --connect exclude each other: --connect unix:PATH")
+
+
+def _why_elsewhere(url: str, access: Access, as_json: bool, watch_seconds: float | None) -> int:
+    from threadtrace.asking import ask_elsewhere, other_version
+    from threadtrace.errors import UnavailableError
+    from threadtrace.feeds.transport import transport_to
+    from threadtrace.stopping import StopSignal
+
+    transport = transport_to(url, access)
+    code = _EXIT_CODES[_UNKNOWN]
+
+    def show(answer: dict[str, Any]) -> None:
+        nonlocal code
+        try:
+            words, code = _words(answer, as_json), _EXIT_CODES[answer["state"]]
+        except (LookupError, TypeError, ValueError, AttributeError):
+            # Another version, or a stranger: it lacks what this one shows.
+            code = _EXIT_CODES[_UNKNOWN]
+            raise UnavailableError(other_version(transport.address)) from None
+        click.echo(words)
+
+    stop = StopSignal()
+    with stop:
+        ask_elsewhere(transport, show, watch_seconds, stop)
+    return stop.exit_code or code
+
+
+def _why_here(
+    max_cgroups: int,
+    host_root: Path,
+    refusal_hook: RefusalHook,
+    socket: Path,
+    as_json: bool,
+    watch_seconds: float | None,
+) -> int:
+    from threadtrace.agent import AgentOptions
+    from threadtrace.stopping import StopSignal
 
     options = AgentOptions(max_cgroups, host_root, refusal_hook=refusal_hook)
     stop = StopSignal()
@@ -142,13 +199,17 @@ def _look(pipeline: Pipeline, fd: int | None) -> None:
 
 
 def _shown(answer: dict[str, Any], as_json: bool) -> str:
+    click.echo(_words(answer, as_json))
+    state: str = answer["state"]
+    return state
+
+
+def _words(answer: dict[str, Any], as_json: bool) -> str:
     import orjson
 
     from threadtrace.output.why import as_text
 
-    click.echo(orjson.dumps(answer).decode() if as_json else as_text(answer))
-    state: str = answer["state"]
-    return state
+    return orjson.dumps(answer).decode() if as_json else as_text(answer)
 
 
 def _waited(stop: StopSignal, seconds: float) -> bool:
