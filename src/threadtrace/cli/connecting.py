@@ -72,8 +72,7 @@ def access_to(url: str | None, token_file: str | None, ca_file: str | None) -> A
     given = os.environ.get(VARIABLE, "")
     if token is None and given and isinstance(address, HttpAddress | HttpUnixAddress):
         token = Token(None, given)
-    is_open = isinstance(address, HttpAddress) and address.scheme == "http"
-    if token is not None and is_open and not address.is_loopback:
+    if token is not None and isinstance(address, HttpAddress) and address.is_open:
         warn(
             f"the token goes to {address} unencrypted: whoever is on the way can read it; use "
             "https://, or forward the port with ssh -L"

@@ -59,10 +59,11 @@ class HttpAddress(NamedTuple):
         return f"{self.scheme}://{_host_and_port(self.host, self.port)}"
 
     @property
-    def is_loopback(self) -> bool:
-        """Whether what is sent there stays on this machine."""
+    def is_open(self) -> bool:
+        """Whether others than the two sides can read what is sent there."""
         address = _ip(self.host)
-        return address is not None and ipaddress.ip_address(address).is_loopback
+        is_here = address is not None and ipaddress.ip_address(address).is_loopback
+        return self.scheme == "http" and not is_here
 
 
 class HttpUnixAddress(NamedTuple):
