@@ -85,6 +85,12 @@ def node_families(metrics: Metrics, node: str) -> Iterator[Metric]:
         ("processes_created", "Processes that were born on the node.", totals.processes_created),
         ("exits", "Threads and processes that exited on the node.", totals.exited),
     )
+    yield counter(
+        "threadtrace_node_explosions",
+        "Thread explosions that began on the node.",
+        [((node,), metrics.explosions_started)],
+        NODE,
+    )
     if metrics.counts_births:
         for name, text, count in births:
             yield counter(f"threadtrace_node_{name}", text, [((node,), count)], NODE)

@@ -86,7 +86,7 @@ def is_named(workload: Workload) -> bool:
     """Whether its labels will stay: a container's names may come a moment after it."""
     if workload.kind not in (WorkloadKind.CONTAINER, WorkloadKind.POD):
         return True
-    return workload.names is not None and not workload.names.is_nameless
+    return name_of(workload) is not None
 
 
 def error_label(code: int) -> str:

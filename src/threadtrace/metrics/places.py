@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload
-from threadtrace.metrics.labels import Labels, is_named, labels_of
+from threadtrace.metrics.labels import Labels, is_named, labels_of, name_of
 from threadtrace.metrics.series import REFUSED, Series
 from threadtrace.model.snapshot import WorkloadSnapshot
 
@@ -55,6 +55,20 @@ class Places:
         """How many more workloads may have a series."""
         return self._max_workloads - len(self.live)
 
+    def find(self, workload: Workload | None, now_s: float) -> Series | None:
+        """Where what is told of a workload counts; the last of it is told when it is gone."""
+        if workload is None:
+            return None
+        series = self.by_key.get(workload.key)
+        labels = labels_of(workload) if series is None and self.retired else None
+        if labels is None:
+            return series
+        series = self.retired.get(labels)
+        if series is None or not series.is_dead:
+            return None
+        self._keep(series, now_s)
+        return series
+
     def offer(self, candidates: Iterable[Candidate], now_s: float) -> list[WorkloadSnapshot]:
         """Give places to those that deserve them most.
 
@@ -66,17 +80,21 @@ class Places:
             Those that have a series now.
         """
         found = []
+        names = self.names()
         weakest: list[Series] | None = None
         for candidate in sorted(candidates, reverse=True):
+            about = candidate.snapshot.workload
+            if weakest == [] and name_of(about) not in names:
+                continue
             labels = self._labels_of(candidate, now_s)
-            if labels is None or candidate.key in self.by_key:
+            if labels is None:
                 continue
             if labels not in self.live and self.free <= 0:
-                if weakest is None:
-                    weakest = self._by_weakness(now_s)
+                weakest = self._by_weakness(now_s) if weakest is None else weakest
                 if not weakest or not _deserves(candidate, weakest[-1], now_s):
-                    break  # and neither do those that follow
-                self._retire(weakest.pop(), now_s)
+                    weakest = []  # and neither do those that follow deserve a place
+                    continue
+                self._retire(weakest.pop(), now_s, is_dead=False)
             self._admit(candidate, labels, now_s)
             found.append(candidate.snapshot)
         return found
@@ -97,17 +115,20 @@ class Places:
         every = (*self.live, *self.retired)
         return {labels.pod or labels.container for labels in every}
 
-    def rename(self, workload: Workload, now_s: float) -> None:
-        """More is known of a workload that has a series: it may belong to another one."""
+    def rename(self, workload: Workload, now_s: float) -> Series | None:
+        """More is known of a workload that has a series: where it counts now, if anywhere."""
         series = self.by_key[workload.key]
         labels = labels_of(workload)
         if labels == series.labels or labels is None:
             series.workloads[workload.key] = workload
-            return
+            return series
         level, size = series.level_at(now_s, KEPT_SECONDS), series.size
         self.leave(workload.key, now_s)
-        if labels in self.live or self.free > 0:
-            self._place(workload, labels, now_s).note_level(level, size, now_s, KEPT_SECONDS)
+        if labels not in self.live and self.free <= 0:
+            return None
+        series = self._place(workload, labels, now_s)
+        series.note_level(level, size, now_s, KEPT_SECONDS)
+        return series
 
     def leave(self, key: str, now_s: float) -> None:
         """A workload is gone; the series of which it was the last is told for a while."""
@@ -117,7 +138,7 @@ class Places:
             return
         del series.workloads[key]
         if not series.workloads:
-            self._retire(series, now_s)
+            self._retire(series, now_s, is_dead=True)
 
     def expire(self, now_s: float) -> None:
         """Forget who went long ago, and the oldest of too many."""
@@ -162,13 +183,19 @@ class Places:
         self._unnamed.pop(workload.key, None)
         return series
 
-    def _retire(self, series: Series, now_s: float) -> None:
+    def _retire(self, series: Series, now_s: float, is_dead: bool) -> None:
         del self.live[series.labels]
         for key in series.workloads:
             del self.by_key[key]
         series.workloads.clear()
-        series.since_s = now_s
+        series.is_dead = is_dead
+        self._keep(series, now_s)
+
+    def _keep(self, series: Series, now_s: float) -> None:
+        """As the last of the retired."""
+        self.retired.pop(series.labels, None)
         self.retired[series.labels] = series
+        series.since_s = now_s
 
 
 def _deserves(candidate: Candidate, holder: Series, now_s: float) -> bool:

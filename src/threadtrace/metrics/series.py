@@ -45,6 +45,8 @@ class Series:
     """Tasks, or births a second where those are more."""
     since_s: float = 0.0
     """When it got its place, or lost it."""
+    is_dead: bool = False
+    """Of those without a place: whether all its workloads were gone."""
 
     def count(self, snapshot: WorkloadSnapshot) -> None:
         """Add what happened in an interval."""

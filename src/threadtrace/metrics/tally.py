@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
 from heapq import nlargest
 from operator import add, itemgetter
 
-from threadtrace.metrics.labels import OTHER, error_label, limit_label, name_of
+from threadtrace.metrics.labels import OTHER, name_of
 from threadtrace.metrics.places import KEPT_SECONDS, Candidate, Places
-from threadtrace.metrics.series import Cause, Series, level_of, size_of
-from threadtrace.model.explosion import Explosion, Transition
-from threadtrace.model.refusal import Refusal
+from threadtrace.metrics.series import Series, level_of, size_of
+from threadtrace.metrics.told import Told
 from threadtrace.model.snapshot import (
     Happenings,
     NodeSnapshot,
@@ -35,25 +33,16 @@ LOSSES = (
 )
 """Where something can be lost before it comes to an output; told as 0 until then."""
 
-# At most half of all places are kept by their tasks alone.
-_LARGE_SHARE = 2.0
+# Of the node's tasks, or two places' share where those are less: so at most half of many places are
+# kept for what is held alone.
+_LARGE_SHARE = 0.1
 _LEAST_LARGE_TASKS = 64
 
 # Workloads that rest are looked at seldom, where there are many.
 _SURVEY_SECONDS = 10.0
 _FEW_WORKLOADS = 256
 
-_MAX_WAITING = 1_024
-
 _tasks = itemgetter(4)
-
-
-@dataclass(slots=True)
-class _Waiting:
-    """What was told of a workload that counts nowhere yet: the next tick decides."""
-
-    refused: dict[Cause, int] = field(default_factory=dict)
-    explosions: int = 0
 
 
 class Metrics:
@@ -62,8 +51,8 @@ class Metrics:
     Costs what the active workloads and those with a series cost; of the others only whether they
     were active is looked at, and every ten seconds a little more.
 
-    What grows: the series, see ``Places``; 1,024 workloads that wait for the next tick, explosions
-    under way. The last tick's workloads are held until the next.
+    What grows: the series, see ``Places``, and what is told between two ticks, see ``Told``. The
+    workloads of the last tick are held until the next.
     """
 
     def __init__(
@@ -96,20 +85,18 @@ class Metrics:
         """Of the last tick, since the epoch."""
         self.node_totals = Totals()
         """Since the start."""
-        self.explosions_started = 0
         self.lost = dict.fromkeys(LOSSES, 0)
         self._places = Places(max_workloads)
         self._max_workloads = max_workloads
         self._workloads: tuple[WorkloadSnapshot, ...] = ()
-        self._episodes: dict[int, str] = {}
-        self._waiting: dict[str, _Waiting] = {}
+        self._told = Told()
         self._now_s = 0.0
         self._survey_s = 0.0
 
     def on_happenings(self, happened: Happenings) -> None:
         """Clones were refused, threads explode."""
-        self._note_refusals(happened.refusals)
-        self._note_explosions(happened.explosions)
+        self._told.note_refusals(happened.refusals)
+        self._told.note_explosions(happened.explosions)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
@@ -118,18 +105,23 @@ class Metrics:
         self._workloads = snapshot.workloads
         for loss in snapshot.losses:
             self.lost[loss.where] = self.lost.get(loss.where, 0) + loss.lost
-        self._note_explosions(snapshot.explosions)
+        self._told.note_refusals(snapshot.refusals)
+        self._told.note_explosions(snapshot.explosions)
         self._count_node(snapshot.node.counts, self._count(snapshot.workloads))
-        self._note_refusals(snapshot.refusals)
-        self._settle()
+        self._told.settle(self._places, self.other, self._now_s)
         for ended in snapshot.ended:
             self._places.leave(ended.workload.key, self._now_s)
         self._places.expire(self._now_s)
 
     @property
+    def explosions_started(self) -> int:
+        """On the whole node, since the start."""
+        return self._told.explosions_started
+
+    @property
     def explosions_active(self) -> int:
         """Under way on the whole node."""
-        return len(self._episodes)
+        return len(self._told.exploding)
 
     @property
     def workloads_count(self) -> int:
@@ -157,19 +149,23 @@ class Metrics:
     def exploding(self) -> dict[Series, int]:
         """How many explosions are under way, by series; those without any are left out."""
         found: dict[Series, int] = {}
-        for key in self._episodes.values():
+        for key in self._told.exploding:
             series = self._places.by_key.get(key, self.other)
             found[series] = found.get(series, 0) + 1
         return found
 
     def _count(self, workloads: Iterable[WorkloadSnapshot]) -> list[WorkloadSnapshot]:
         """Add the interval of who has a series or gets one now; these."""
-        by_key, now_s, large = self._places.by_key, self._now_s, self._large_tasks()
+        places, now_s, large = self._places, self._now_s, self._large_tasks()
+        by_key = places.by_key
         counted, others = [], []
         for workload in workloads:
             if not workload[11]:  # nothing happened in it
                 continue
-            series = by_key.get(workload[0].key)
+            about = workload[0]
+            series = by_key.get(about.key)
+            if series is not None and series.workloads[about.key] is not about:
+                series = places.rename(about, now_s)
             if series is None:
                 others.append(workload)
                 continue
@@ -180,7 +176,7 @@ class Metrics:
         if len(self._workloads) <= _FEW_WORKLOADS or now_s >= self._survey_s:
             self._survey_s = now_s + _SURVEY_SECONDS
             others += self._survey(large)
-        for workload in self._places.offer(self._candidates(others, large), now_s):
+        for workload in places.offer(self._candidates(others, large), now_s):
             by_key[workload.workload.key].count(workload)
             counted.append(workload)
         return counted
@@ -188,31 +184,34 @@ class Metrics:
     def _candidates(
         self, workloads: Iterable[WorkloadSnapshot], large: float
     ) -> Iterator[Candidate]:
-        """Those of them that may get a place."""
-        smallest = self._places.smallest(self._now_s)
+        """Those of them that may get a place, or count where others of their name do."""
+        smallest, names = self._places.smallest(self._now_s), self._places.names()
         for workload in workloads:
             level, size = level_of(workload, large), size_of(workload)
-            if level or size > smallest:
-                yield Candidate(level, size, workload.workload.key, workload)
+            if level or size > smallest or name_of(workload[0]) in names:
+                yield Candidate(level, size, workload[0].key, workload)
 
     def _survey(self, large: float) -> list[WorkloadSnapshot]:
-        """Look at those that rest, too: which are called otherwise now, and which deserve a place.
+        """Of those that rest and have no series: those to which a place may be given.
 
-        These are those that hold many tasks, those that count where others of their name do, and,
-        while places are free, those that hold most.
+        These hold many tasks, or are called like others that have one, or hold most while places
+        are free.
         """
-        by_key, places = self._places.by_key, self._places
+        places = self._places
         names = places.names()
         found, resting = [], []
         for workload in self._workloads:
             about = workload[0]
-            series = by_key.get(about.key)
+            if workload[11]:
+                continue
+            series = places.by_key.get(about.key)
+            if series is not None and series.workloads[about.key] is not about:
+                series = places.rename(about, self._now_s)
             if series is not None:
-                if series.workloads[about.key] is not about:
-                    places.rename(about, self._now_s)
-            elif workload[4] >= large or name_of(about) in names:
+                continue
+            if workload[4] >= large or name_of(about) in names:
                 found.append(workload)
-            elif not workload[11]:
+            else:
                 resting.append(workload)
         if places.free > 0:
             found += nlargest(places.free, resting, key=_tasks)
@@ -223,7 +222,7 @@ class Metrics:
         tasks = self.node.tasks if self.node is not None else None
         if tasks is None or not self._max_workloads:
             return math.inf
-        return max(_LEAST_LARGE_TASKS, _LARGE_SHARE * tasks / self._max_workloads)
+        return max(_LEAST_LARGE_TASKS, tasks * min(_LARGE_SHARE, 2 / self._max_workloads))
 
     def _count_node(self, counts: Totals, counted: Iterable[WorkloadSnapshot]) -> None:
         """What was in no series is in the common one, also what no workload could be found for."""
@@ -237,35 +236,3 @@ class Metrics:
         self.other.threads_created += max(0, threads)
         self.other.processes_created += max(0, processes)
         self.other.exits += max(0, exits)
-
-    def _note_refusals(self, refusals: Iterable[Refusal]) -> None:
-        for refusal in refusals:
-            cause = Cause(error_label(refusal.error), limit_label(refusal.limit))
-            waiting = self._waiting_of(refusal.victim.workload.key)
-            # Those that were held back came before, of the same victim and limit.
-            waiting.refused[cause] = waiting.refused.get(cause, 0) + 1 + refusal.suppressed
-
-    def _note_explosions(self, explosions: Iterable[Explosion]) -> None:
-        for explosion in explosions:
-            if explosion.transition is Transition.ENDED:
-                self._episodes.pop(explosion.number, None)
-                continue
-            key = explosion.workload.key
-            self._episodes[explosion.number] = key
-            if explosion.transition is Transition.STARTED:
-                self.explosions_started += 1
-                self._waiting_of(key).explosions += 1
-
-    def _waiting_of(self, key: str) -> _Waiting:
-        if key not in self._waiting and len(self._waiting) >= _MAX_WAITING:
-            key = ""  # of nobody
-        return self._waiting.setdefault(key, _Waiting())
-
-    def _settle(self) -> None:
-        """Count what waited for the decision who has a series."""
-        waiting, self._waiting = self._waiting, {}
-        for key, told in waiting.items():
-            series = self._places.by_key.get(key, self.other)
-            series.explosions += told.explosions
-            for cause, count in told.refused.items():
-                series.refuse(cause, count)
