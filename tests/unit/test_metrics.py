@@ -132,7 +132,12 @@ def test_refusals_by_limit_and_errno() -> None:
         ("web", "other", "pids_max"): 1,
         ("kubelet.service", "EAGAIN", "pids_max"): 1,
     }
-    assert value(metrics, "threadtrace_node_forks_refused_total") == 14
+    whole = series(metrics, "threadtrace_node_forks_refused_total", "limit")
+    assert {limit: count for (limit,), count in whole.items() if count} == {
+        "pids_max": 8,
+        "pid_max": 7,
+    }
+    assert whole["threads_max",] == 0, "so that the first one is an increase"
     metrics.on_snapshot(tick(active()))
     assert series(metrics, name, "container", "errno", "limit") == found, "none counted twice"
 

@@ -95,8 +95,12 @@ def node_families(metrics: Metrics, node: str) -> Iterator[Metric]:
         for name, text, count in births:
             yield counter(f"threadtrace_node_{name}", text, [((node,), count)], NODE)
     if metrics.counts_refusals:
-        name, text = "threadtrace_node_forks_refused", "Clones that the kernel refused on the node."
-        yield counter(name, text, [((node,), totals.refused)], NODE)
+        yield counter(
+            "threadtrace_node_forks_refused",
+            "Clones that the kernel refused on the node, by the limit that refused.",
+            [((node, limit), count) for limit, count in metrics.refused.items()],
+            ("node", "limit"),
+        )
 
 
 def counter(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import nlargest
 from operator import add, itemgetter
 
@@ -117,6 +117,11 @@ class Metrics:
     def explosions_started(self) -> int:
         """On the whole node, since the start."""
         return self._told.explosions_started
+
+    @property
+    def refused(self) -> Mapping[str, int]:
+        """On the whole node, by limit, since the start: told as 0 until then."""
+        return self._told.refused
 
     @property
     def explosions_active(self) -> int:

@@ -11,6 +11,7 @@ from threadtrace.metrics.places import Places
 from threadtrace.metrics.series import Cause, Series
 from threadtrace.model.explosion import Explosion, Transition
 from threadtrace.model.refusal import Refusal
+from threadtrace.probe.records import Limit
 
 _MAX_WORKLOADS = 1_024
 _NOBODY = ""
@@ -33,6 +34,8 @@ class Told:
     def __init__(self) -> None:
         """Nothing happened, nobody explodes."""
         self.explosions_started = 0
+        self.refused = {limit_label(limit): 0 for limit in Limit}
+        """On the whole node, by limit."""
         self._episodes: dict[int, str] = {}
         self._waiting: dict[str, _Told] = {}
 
@@ -40,8 +43,9 @@ class Told:
         """Each stands for those like it that were held back before, too."""
         for refusal in refusals:
             cause = Cause(error_label(refusal.error), limit_label(refusal.limit))
+            count = 1 + refusal.suppressed
             refused = self._of(refusal.victim.workload).refused
-            refused[cause] = refused.get(cause, 0) + 1 + refusal.suppressed
+            refused[cause] = refused.get(cause, 0) + count
 
     def note_explosions(self, explosions: Iterable[Explosion]) -> None:
         """They began, went on or are over."""
@@ -62,6 +66,7 @@ class Told:
             series.explosions += told.explosions
             for cause, count in told.refused.items():
                 series.refuse(cause, count)
+                self.refused[cause.limit] += count
 
     @property
     def exploding(self) -> list[str]:
