@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import ssl
+import subprocess
 import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
@@ -163,3 +164,27 @@ async def saying(*parts: bytes, hangs_up: bool = True) -> AsyncIterator[int]:
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+
+
+def openssl(*arguments: str) -> None:
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+def make_certificates(directory: Path) -> Path:
+    """A CA (ca.pem) and, for two hosts, a certificate of it (NAME.pem) with its key (.pem.key)."""
+    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+    ca = directory / "ca.pem"
+    openssl(
+        *("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", str(ca), "-days", "2"),
+        *("-subj", "/CN=test", "-addext", "keyUsage=critical,keyCertSign"),
+    )
+    for host, name in (("here", "IP:127.0.0.1"), ("there", "DNS:node-8.example")):
+        path = directory / f"{host}.pem"
+        openssl("req", *key, "-keyout", f"{path}.key", "-out", f"{path}.csr", "-subj", "/CN=agent")
+        (directory / "names").write_text(f"subjectAltName={name}\n")
+        openssl(
+            *("x509", "-req", "-in", f"{path}.csr", "-CA", str(ca), "-CAkey", f"{ca}.key"),
+            *("-CAcreateserial", "-days", "2", "-out", str(path)),
+            *("-extfile", str(directory / "names")),
+        )
+    return directory

@@ -79,7 +79,8 @@ def test_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (b'{"error": "no such question"}\n', "no such question"),
         (b"[1]", "no agent of threadtrace"),
-        (b"", "no agent of threadtrace"),
+        (b"", "it hung up without an answer"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "use http:// or https:// instead of tcp://"),
         (b"{" * 100, "no agent of threadtrace"),
     ],
 )

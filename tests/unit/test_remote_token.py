@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
-from remote_servers import AgentServer, following, run, until
+from remote_servers import AgentServer, following, make_certificates, run, until
 
 from support.heard import Heard
 from threadtrace.errors import ThreadtraceError, UnavailableError, UsageError
@@ -85,30 +84,9 @@ def test_where_they_mean_nothing(tmp_path: Path) -> None:
             transport_to(url, Access(None, str(tmp_path)))
 
 
-def openssl(*arguments: str) -> None:
-    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
-
-
 @pytest.fixture(scope="module")
 def certificates(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CA (ca.pem) and, for each host, a certificate of it with its key (HOST.pem)."""
-    directory = tmp_path_factory.mktemp("certificates")
-    key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
-    ca = directory / "ca.pem"
-    openssl(
-        *("req", "-x509", *key, "-keyout", f"{ca}.key", "-out", str(ca), "-days", "2"),
-        *("-subj", "/CN=test", "-addext", "keyUsage=critical,keyCertSign"),
-    )
-    for host, name in (("here", "IP:127.0.0.1"), ("there", "DNS:node-8.example")):
-        path = directory / f"{host}.pem"
-        openssl("req", *key, "-keyout", f"{path}.key", "-out", f"{path}.csr", "-subj", "/CN=agent")
-        (directory / "names").write_text(f"subjectAltName={name}\n")
-        openssl(
-            *("x509", "-req", "-in", f"{path}.csr", "-CA", str(ca), "-CAkey", f"{ca}.key"),
-            *("-CAcreateserial", "-days", "2", "-out", str(path)),
-            *("-extfile", str(directory / "names")),
-        )
-    return directory
+    return make_certificates(tmp_path_factory.mktemp("certificates"))
 
 
 def served(certificates: Path, host: str) -> ssl.SSLContext:

@@ -14,7 +14,9 @@ import orjson
 from threadtrace.errors import UnavailableError
 from threadtrace.feed import FeedOutput
 from threadtrace.feeds.transport import (
+    HTTP_BEGINS,
     NO_ACCESS,
+    SPEAKS_HTTP,
     Access,
     Answer,
     Broken,
@@ -199,8 +201,8 @@ def _patience(event: Event, otherwise: float) -> float:
 
 def _complaint(line: bytes) -> Broken:
     """About what came in the place of the first event."""
-    if line.startswith(b"HTTP/"):
-        return Refused("what answers there speaks HTTP: use http:// or https:// instead of tcp://")
+    if line.startswith(HTTP_BEGINS):
+        return Refused(SPEAKS_HTTP)
     try:
         said = orjson.loads(line)
     except orjson.JSONDecodeError:

@@ -35,7 +35,7 @@ class SocketTransport:
         else:
             self.remedy = (
                 f"forward the agent's socket with ssh -L {address}:/run/threadtrace.sock "
-                "root@NODE, and run threadtrace stream on the node"
+                "root@NODE, and run threadtrace stream on the node; or use http:// for its --listen"
             )
 
     async def events(self) -> AsyncGenerator[bytes, None]:

@@ -22,6 +22,10 @@ CHUNK_BYTES = 1 << 16
 CONNECT_SECONDS = 10.0
 """For a connection and the beginning of an answer."""
 
+HTTP_BEGINS = b"HTTP/"
+SPEAKS_HTTP = "what answers there speaks HTTP: use http:// or https:// instead of tcp://"
+"""Said of what begins like that where the agent's own socket should be."""
+
 MAX_ANSWER_BYTES = 16 << 20
 
 Question = Mapping[str, Any]
@@ -129,6 +133,10 @@ def answer_of(received: bytes | bytearray) -> Answer:
     Raises:
         Broken: they are no answer, or say what was wrong with the question.
     """
+    if not received:
+        raise Broken("it hung up without an answer")
+    if received.startswith(HTTP_BEGINS):
+        raise Refused(SPEAKS_HTTP)
     try:
         answer = orjson.loads(received)
     except orjson.JSONDecodeError:
