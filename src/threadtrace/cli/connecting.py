@@ -17,7 +17,7 @@ C = TypeVar("C", bound=Callable[..., int])
 
 _URLS = (
     "unix:PATH; tcp://IP:PORT, to where ssh -L forwards its socket; http://HOST:PORT or "
-    "https://HOST:PORT of `stream --listen`. Needs neither root nor Linux."
+    "https://HOST:PORT (or http+unix:PATH) of `stream --listen`. Needs neither root nor Linux."
 )
 
 
