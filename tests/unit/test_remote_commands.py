@@ -19,8 +19,8 @@ from aiohttp import web
 from remote_servers import DEADLINE_SECONDS, WHY, AgentServer
 
 from support.waiting import wait_until
-from threadtrace import asking
 from threadtrace.cli.main import main
+from threadtrace.feeds import inquiry
 
 A_TOKEN = "a-token-of-some-length"
 
@@ -154,7 +154,7 @@ def test_nobody_is_there(fails: Fails, tmp_path: Path) -> None:
 
 
 def test_nobody_answers(fails: Fails, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(asking, "_PATIENCE_ELSEWHERE_SECONDS", 0.1)
+    monkeypatch.setattr(inquiry, "_PATIENCE_SECONDS", 0.1)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         said = fails(os.EX_UNAVAILABLE, "why", "--connect", url)

@@ -50,23 +50,23 @@ def connect_options(what: str) -> Callable[[C], C]:
     return with_options
 
 
-def access_to(url: str | None, token_file: str | None, ca_file: str | None) -> Access:
-    """What the options say of how to be let in there.
+def access_to(url: str | None, token_file: str | None, ca_file: str | None) -> Access | None:
+    """What the options say of how to be let in there; None where nobody is connected to.
 
     Raises:
         UsageError: they go with another URL, or with one at all.
         ThreadtraceError: no token can be read.
     """
+    if url is None:
+        for option, value in (("--token-file", token_file), ("--ca-file", ca_file)):
+            if value is not None:
+                raise UsageError(f"{option} goes with --connect")
+        return None
     from threadtrace.feeds.address import HttpAddress, HttpUnixAddress, parse_address
     from threadtrace.feeds.token import VARIABLE, Token
     from threadtrace.feeds.transport import Access
     from threadtrace.log import warn
 
-    if url is None:
-        for option, value in (("--token-file", token_file), ("--ca-file", ca_file)):
-            if value is not None:
-                raise UsageError(f"{option} goes with --connect")
-        return Access()
     address = parse_address(url)
     token = None if token_file is None else Token(token_file)
     given = os.environ.get(VARIABLE, "")

@@ -75,7 +75,7 @@ def why(
     if sys.stdout is None:
         raise OutputError("standard output is closed: redirect it to a file")
     access = access_to(url, token_file, ca_file)
-    if url is not None:
+    if url is not None and access is not None:
         _refuse_this_node()
         return _why_elsewhere(url, access, as_json, watch_seconds)
     return _why_here(max_cgroups, host_root, refusal_hook, socket, as_json, watch_seconds)
@@ -90,8 +90,8 @@ def _refuse_this_node() -> None:
 
 
 def _why_elsewhere(url: str, access: Access, as_json: bool, watch_seconds: float | None) -> int:
-    from threadtrace.asking import ask_elsewhere, other_version
     from threadtrace.errors import UnavailableError
+    from threadtrace.feeds.inquiry import ask_elsewhere, other_version
     from threadtrace.feeds.transport import transport_to
     from threadtrace.stopping import StopSignal
 
