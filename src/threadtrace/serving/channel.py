@@ -11,11 +11,12 @@ import asyncio
 import enum
 import re
 import socket
-from typing import Any, Protocol
+from typing import Protocol
 
 from aiohttp import web
 
 from threadtrace.serving.limits import Limits
+from threadtrace.serving.outlet import Outlet
 from threadtrace.serving.replies import error_reply, raw
 
 _LOW_WATER_BYTES = 8 << 10
@@ -88,6 +89,9 @@ class Channel(asyncio.BufferedProtocol):
         assert isinstance(transport, asyncio.Transport)
         self._transport, self._accepted = transport, None
         transport.set_write_buffer_limits(self._house.limits.chunk_bytes, _LOW_WATER_BYTES)
+        limit_reading = getattr(transport, "set_read_buffer_limits", None)
+        if limit_reading is not None:  # of TLS, from Python 3.11 on
+            limit_reading(self._house.limits.head_bytes)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Where to receive."""
@@ -200,6 +204,11 @@ class Channel(asyncio.BufferedProtocol):
         return self._transport
 
     @property
+    def is_over(self) -> bool:
+        """Whether nothing can be sent any more."""
+        return self.phase in (Phase.PARTING, Phase.LOST)
+
+    @property
     def has_pending(self) -> bool:
         """Whether something that was written is not taken yet."""
         return self._transport is not None and self._transport.get_write_buffer_size() > 0
@@ -264,45 +273,3 @@ class Channel(asyncio.BufferedProtocol):
         text = f"the request line and headers have more than {limit:,} bytes together"
         self.write(raw(error_reply(431, text)))
         self.part()
-
-
-class Outlet(asyncio.Transport):
-    """The transport as aiohttp sees it: what it writes is counted, and its end is a parting."""
-
-    def __init__(self, channel: Channel) -> None:
-        """Of that connection."""
-        super().__init__()
-        self._channel = channel
-
-    def write(self, data: Any) -> None:
-        """Send it."""
-        self._channel.write(data)
-
-    def writelines(self, list_of_data: Any) -> None:
-        """Send them all."""
-        self._channel.write(b"".join(list_of_data))
-
-    def close(self) -> None:
-        """All is written."""
-        self._channel.part()
-
-    def abort(self) -> None:
-        """End it now."""
-        self._channel.cut()
-
-    def is_closing(self) -> bool:
-        """Whether nothing can be sent any more."""
-        transport = self._channel.transport
-        is_over = self._channel.phase in (Phase.PARTING, Phase.LOST)
-        return is_over or transport is None or transport.is_closing()
-
-    def get_extra_info(self, name: str, default: Any = None) -> Any:
-        """About the connection."""
-        transport = self._channel.transport
-        return default if transport is None else transport.get_extra_info(name, default)
-
-    def pause_reading(self) -> None:
-        """Nothing: the channel hands on no more than was asked for."""
-
-    def resume_reading(self) -> None:
-        """Nothing, likewise."""

@@ -22,8 +22,8 @@ from threadtrace.serving.tls import ServerTls
 
 # Then whatever else waits in the loop has its turn.
 _ACCEPTED_AT_ONCE = 8
-_REAP_SECONDS = 1.0
 _REST_SECONDS = 1.0
+_LAST_SECONDS = 0.3
 _NO_ROOM = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 _RECEIVE_BYTES = 16 << 10
 
@@ -100,9 +100,8 @@ class Door:
         """Who is still there has to go: some turns of the loop."""
         for channel in self.channels:
             channel.cut()
-        for greeting in self._greetings:
-            greeting.cancel()
-        await asyncio.gather(*self._greetings, return_exceptions=True)
+        if self._greetings:  # they fail by that; cancelled, they would leave their sockets open
+            await asyncio.wait(self._greetings, timeout=_LAST_SECONDS)
 
     def _accept(self, listening: Listening) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -144,7 +143,7 @@ class Door:
         self._greetings.add(greeting)
         greeting.add_done_callback(self._greetings.discard)
         if self not in self._timers:
-            self._timers[self] = self._loop.call_later(_REAP_SECONDS, self._reap)
+            self._timers[self] = self._loop.call_later(self.limits.reap_seconds, self._reap)
 
     async def _greet(
         self, channel: Channel, accepted: socket.socket, tls: ServerTls | None
@@ -181,7 +180,7 @@ class Door:
             if channel.is_overdue(now):
                 channel.cut()
         if self._channels:
-            self._timers[self] = self._loop.call_later(_REAP_SECONDS, self._reap)
+            self._timers[self] = self._loop.call_later(self.limits.reap_seconds, self._reap)
         else:
             del self._timers[self]
 

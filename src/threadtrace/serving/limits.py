@@ -27,5 +27,7 @@ class Limits:
     """After the last answer, for the other side to see it and hang up."""
     linger_bytes: int = 256 << 10
     """Taken from the other side, and thrown away, in that time."""
+    reap_seconds: float = 1.0
+    """Between two looks for who had its time."""
     chunk_bytes: int = 32 << 10
     """Made, or sent, at a time."""

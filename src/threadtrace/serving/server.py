@@ -90,7 +90,7 @@ class Server:
 
     async def close(self) -> None:
         """Tell readers what is left, hang up, listen no more: within a second."""
-        if self._door is None:
+        if self._door is None or self._bell.is_last:
             for listening in self._listening:
                 listening.close()
             return
