@@ -45,19 +45,36 @@ def test_nothing_yet() -> None:
     assert page.lines == b""
 
 
-def test_bounded_by_bytes_and_time_but_for_the_newest() -> None:
+def test_bounded_by_bytes_and_time() -> None:
     size = len(line(100)) + 60
     history = History(max_bytes=size * 20, max_seconds=10.0)
     for number in range(100, 200):
         history.add([line(number)], 0.0)
-    assert history.size <= size * 20
+        history.end_turn()
+    assert history.size <= size * 21
     assert (history.oldest, history.newest) == (180, 199)
     history.add(lines(200, 100), 0.0)
     assert (history.oldest, history.newest) == (200, 299)
+    history.end_turn()
     history.add([line(300)], 11.0)
     assert (history.oldest, history.newest) == (300, 300)
+    history.end_turn()
     history.add([line(301)], 1000.0)
     assert (history.oldest, history.newest) == (301, 301)
+
+
+def test_what_readers_could_not_read_yet_stays_for_some_seconds() -> None:
+    history = History(max_bytes=1000)
+    for number in range(100, 200):
+        history.add([line(number)], number / 100)
+    assert history.oldest == 100
+    history.end_turn()
+    history.add([line(200)], 2.0)
+    assert history.oldest is not None
+    assert history.oldest > 190
+    for number in range(201, 300):
+        history.add([line(number)], number / 10)
+    assert history.oldest > 240
 
 
 @pytest.mark.parametrize("next_number", [1, 3, 5, 90])

@@ -76,6 +76,8 @@ class Channel(asyncio.BufferedProtocol):
         self._transport: asyncio.Transport | None = None
         self._handler: web.RequestHandler | None = None
         self._received = bytearray()
+        self._is_in_head = True
+        """Whether a request is being sent, for which the time runs: of the first, from here on."""
         self._is_half_closed = False
         self._thrown_away = 0
         self._written = 0
@@ -147,10 +149,10 @@ class Channel(asyncio.BufferedProtocol):
             self.part()
             return
         self.phase = Phase.WAITING
-        self.is_streaming = False
+        self.is_streaming = self._is_in_head = False
         self.waits_since = self._house.now()
         self._deadline = self.waits_since + self._house.limits.idle_seconds
-        self._take_head(is_new=True)
+        self._take_head()
         if self.phase is Phase.WAITING:
             if self._is_half_closed:
                 self.part()
@@ -238,14 +240,13 @@ class Channel(asyncio.BufferedProtocol):
         transport = self._transport
         return transport is not None and transport.get_extra_info("sslcontext") is not None
 
-    def _take_head(self, is_new: bool = False) -> None:
+    def _take_head(self) -> None:
         """Hand on the next request, if it is whole and nobody is being answered."""
         limit = self._house.limits.head_bytes
         if self.phase is not Phase.WAITING:
             if len(self._received) > limit and self._transport is not None:
                 self._transport.pause_reading()
             return
-        had_part = len(self._received) > 0 and not is_new
         if self._received.startswith((b"\r", b"\n")):  # after a request, by old clients
             self._received = self._received.lstrip(b"\r\n")
         found = _END_OF_HEAD.search(self._received)
@@ -253,7 +254,8 @@ class Channel(asyncio.BufferedProtocol):
             self._refuse_head()
         elif found is not None:
             self._hand_on(found.end())
-        elif self._received and self.has_asked and not had_part:
+        elif self._received and not self._is_in_head:
+            self._is_in_head = True
             self._deadline = self._house.now() + self._house.limits.head_seconds
 
     def _hand_on(self, size: int) -> None:

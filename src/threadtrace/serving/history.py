@@ -1,7 +1,7 @@
 """The last minutes of the stream's own lines, for readers that come back.
 
-Bounded by bytes and by time, but for what came last, which is always kept: a tick of a node with
-ten thousand active workloads is larger than the bound.
+Bounded by bytes and by time, but for what came since the readers had their turn: a tick of a node
+with ten thousand active workloads is larger than the bound, and comes in many pieces.
 """
 
 from __future__ import annotations
@@ -13,6 +13,9 @@ from typing import NamedTuple
 
 _MAX_BYTES = 8 << 20
 _MAX_SECONDS = 120.0
+
+# Should nobody say that the readers had their turn.
+_TURN_SECONDS = 5.0
 
 # What a line costs beside its bytes.
 _OVERHEAD_BYTES = 60
@@ -55,7 +58,7 @@ class History:
 
         Args:
             agent_id: whose lines come; None: the first line tells.
-            max_bytes: kept at most, but for the newest lines.
+            max_bytes: kept at most, but for those of the present turn.
             max_seconds: likewise.
         """
         self.agent_id = agent_id
@@ -64,6 +67,7 @@ class History:
         self._max_seconds = max_seconds
         self._batches: deque[_Batch] = deque()
         self._next: int | None = None
+        self._turn_first = 0
         self.size = 0
         """Bytes that are kept, with what keeping them costs."""
 
@@ -99,7 +103,11 @@ class History:
         self._batches.append(_Batch(now, first, lines, size))
         self._next = first + len(lines)
         self.size += size
-        self._forget(now - self._max_seconds)
+        self._forget(now)
+
+    def end_turn(self) -> None:
+        """Readers may read now: what came until here may be pushed out by what comes next."""
+        self._turn_first = self._next or 0
 
     def holds(self, after: int) -> bool:
         """Whether all that follows this number, up to now, can still be read."""
@@ -126,11 +134,12 @@ class History:
             end += 1
         return Page(b"".join(batch.lines[start:end]), batch.first + end - 1)
 
-    def _forget(self, oldest_seconds: float) -> None:
+    def _forget(self, now: float) -> None:
         batches = self._batches
-        while len(batches) > 1 and (
-            self.size > self._max_bytes or batches[0].seconds < oldest_seconds
-        ):
+        oldest = now - self._max_seconds
+        while len(batches) > 1 and (self.size > self._max_bytes or batches[0].seconds < oldest):
+            if batches[0].first >= self._turn_first and batches[0].seconds > now - _TURN_SECONDS:
+                return
             self.size -= batches.popleft().size
 
 

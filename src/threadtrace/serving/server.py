@@ -112,6 +112,7 @@ class Server:
         if self._answers is not None and self._asked is not None:
             self._answers.tick()
             self._asked.forget()
+        self._sources.history.end_turn()
         self._bell.ring()
 
     def reload(self) -> None:
