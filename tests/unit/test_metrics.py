@@ -5,11 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from builders import WEB
-from metrics_builders import (
+from prometheus_client.openmetrics.parser import (
+    text_string_to_metric_families as parsed_open_metrics,
+)
+
+from support.metrics import (
     COST,
     NODE,
     OUTPUTS,
+    WEB,
     active,
     ended,
     pod,
@@ -19,10 +23,6 @@ from metrics_builders import (
     series,
     tick,
 )
-from prometheus_client.openmetrics.parser import (
-    text_string_to_metric_families as parsed_open_metrics,
-)
-
 from support.recording import explosion
 from threadtrace import __version__
 from threadtrace.identity.runtimes import ContainerNames

@@ -5,9 +5,8 @@ from __future__ import annotations
 import random
 
 import pytest
-from builders import WEB
-from metrics_builders import active, ended, pod, refused, resting, series, tick
 
+from support.metrics import WEB, active, ended, pod, refused, resting, series, tick
 from threadtrace.identity.workloads import identify
 from threadtrace.metrics.labels import OTHER
 from threadtrace.metrics.tally import Metrics
