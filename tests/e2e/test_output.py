@@ -8,6 +8,7 @@ import resource
 import select
 import signal
 import subprocess
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def test_pipe_that_nobody_reads_from(host: None, command: tuple[str, ...]) -> No
     _write_to_nobody((*command, "--interval", "0.1"))
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_signals(host: None, cgroup: OwnCgroup, actor: Puppet, number: signal.Signals) -> None:
     with Stream() as stream:
         actor.do("forks", 37)
@@ -165,7 +166,7 @@ def test_file_that_cannot_be_opened(host: None, path: str) -> None:
 
 def test_full_disk(host: None, tmp_path: Path) -> None:
     """ENOSPC, in a small file system that only the agent's mount namespace has."""
-    size = 64 * 1024
+    size = 16 << 20
     prefix = in_private_mounts(
         f"mount -t tmpfs -o size={size} none {tmp_path}\n"
         f"head -c {size - 16 * 1024} /dev/zero > {tmp_path}/filler"
@@ -178,7 +179,8 @@ def test_full_disk(host: None, tmp_path: Path) -> None:
     _fill(prefix, tmp_path / "events", make_room, lambda pid: Path(str(inner).format(pid=pid)))
 
 
-def test_file_size_limit(host: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize("buffer_bytes", [1 << 16, 16 << 20])
+def test_file_size_limit(host: None, tmp_path: Path, buffer_bytes: int) -> None:
     """EFBIG, without a signal that kills."""
     before = ["prlimit", f"--fsize={16 * 1024}:unlimited"]
 
@@ -186,7 +188,7 @@ def test_file_size_limit(host: None, tmp_path: Path) -> None:
         infinite = resource.RLIM_INFINITY
         resource.prlimit(pid, resource.RLIMIT_FSIZE, (infinite, infinite))
 
-    _fill(before, tmp_path / "events", make_room, lambda _: tmp_path)
+    _fill(before, tmp_path / "events", make_room, lambda _: tmp_path, buffer_bytes)
 
 
 def _fill(
@@ -194,44 +196,65 @@ def _fill(
     path: Path,
     make_room: Callable[[int], None],
     directory_of: Callable[[int], Path],
+    buffer_bytes: int = 1 << 16,
 ) -> None:
-    """Run it into the limit, lift the limit, end it, and account for every event."""
+    """Run it into the limit until more waits than a small buffer holds, lift the limit, end it.
+
+    Every event is in the file or told as lost: what another reader got tells which there were.
+    """
+    options = ["--all", "--interval", "0.05", "--buffer-bytes", str(buffer_bytes)]
     process = subprocess.Popen(
-        [*before, *THREADTRACE, "stream", "--all", "--interval", "0.05", "--output", str(path)],
+        [*before, *THREADTRACE, "stream", *options, "--output", "-", "--output", str(path)],
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
+    told: list[bytes] = []
+    assert process.stderr is not None
+    assert process.stdout is not None
+    reading = threading.Thread(target=told.extend, args=(process.stdout,), daemon=True)
+    reading.start()
     try:
-        assert process.stderr is not None
-        assert b"events are dropped" in process.stderr.readline()
+        assert b"events wait" in process.stderr.readline()
+        wait_until(lambda: sum(map(len, told)) > 3 * (1 << 16), 60, "more than a buffer holds")
         make_room(process.pid)
         assert b"can be written again" in process.stderr.readline()
         file = directory_of(process.pid) / path.name
-        wait_until(lambda: b'"threadtrace.loss"' in file.read_bytes(), 20, "the loss is told")
         os_file = file.open("rb")  # outlives the mount namespace
         process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == IO_ERROR
-        rest = process.stderr.read()
+        errors = process.stderr.read()
+        process.wait(20)
+        reading.join(20)
     finally:
         process.kill()
         process.wait()
     with os_file:
         data = os_file.read()
-    assert rest.count(b"\n") == 1, rest
     assert data.endswith(b"\n")
     events: list[Event] = [json.loads(line) for line in data.splitlines()]
     for event in events[:50] + events[-50:]:
         validate(event)
-    lost = sum(
-        event["threadtrace"]["lost_count"]
-        for event in events
-        if event["event"]["name"] == "threadtrace.loss"
-        and event["threadtrace"]["where"] == "output"
-    )
     numbers = [event["event"]["sequence"] for event in events]
     assert numbers == sorted(set(numbers))
-    assert lost > 0
-    assert lost == numbers[-1] - len(numbers), "the gaps of the sequence are what is told as lost"
-    assert f"{lost:,}".encode() in rest
+    lost = len(told) - len(events)
+    assert [json.loads(line)["event"]["sequence"] for line in told] == [*range(1, len(told) + 1)]
+    assert lost == sum(map(_lost_count, events)), "what is missing is what is told as lost"
+    if buffer_bytes == 1 << 16:
+        assert lost > 0
+        assert process.returncode == IO_ERROR
+        assert f"{lost:,} events to {path}".encode() in errors
+        kept = {event["event"]["name"] for event in events} - {"threadtrace.workload.rates"}
+        assert "threadtrace.started" in kept
+    else:
+        assert lost == 0
+        assert process.returncode == 128 + signal.SIGTERM
+        assert errors == b""
+
+
+def _lost_count(event: Event) -> int:
+    if event["event"]["name"] != "threadtrace.loss":
+        return 0
+    assert event["threadtrace"]["output"].endswith("/events")
+    return int(event["threadtrace"]["lost_count"])
 
 
 def _write_to_nobody(command: tuple[str, ...]) -> None:

@@ -51,9 +51,9 @@ class Outputs:
         for outlet in self._outlets:
             outlet.flush()
 
-    def take_lost(self) -> int:
-        """Lines that any of them dropped since the last call."""
-        return sum(outlet.take_lost() for outlet in self._outlets)
+    def take_lost(self) -> dict[str, int]:
+        """Lines that each of them dropped since the last call, if any."""
+        return {outlet.name: lost for outlet in self._outlets if (lost := outlet.take_lost())}
 
     def reopen(self) -> None:
         """Files that were renamed."""

@@ -118,6 +118,8 @@ class Loss(NamedTuple):
 
     where: str
     lost: int
+    output: str | None = None
+    """Which output, where one of several lost it."""
 
 
 class EndedWorkload(NamedTuple):

@@ -205,6 +205,8 @@ class EventWriter:
         """``threadtrace.loss``."""
         message = describe_loss(loss)
         details = {"where": loss.where, "lost_count": loss.lost}
+        if loss.output is not None:
+            details["output"] = clean(loss.output)
         return self._line("threadtrace.loss", time_ns, _ERROR, message, details)
 
     def _render(self, workload: Workload) -> _Rendered:

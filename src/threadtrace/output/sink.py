@@ -83,10 +83,10 @@ class LineSink:
             self._failing = False
             warn(f"{self._name} can be written again")
 
-    def take_lost(self) -> int:
-        """How many lines were lost since the last call."""
+    def take_lost(self) -> dict[str, int]:
+        """How many lines were lost since the last call, by name; nothing where there were none."""
         lost, self._lost = self._lost, 0
-        return lost
+        return {self._name: lost} if lost else {}
 
     def _write_file(self, lines: Sequence[bytes]) -> int:
         """How many lines were written: the part of one that did not fit is taken back."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from itertools import islice
 from typing import Protocol
 
@@ -22,8 +22,8 @@ class Sink(Protocol):
     def write(self, lines: list[bytes], rank: Rank) -> None:
         """Write them, or keep them, or count them as lost."""
 
-    def take_lost(self) -> int:
-        """How many were lost since the last call."""
+    def take_lost(self) -> Mapping[str, int]:
+        """How many were lost since the last call, by the name of the output."""
 
 
 class EventStream:
@@ -74,9 +74,8 @@ class EventStream:
 
     def _losses(self, snapshot: Snapshot) -> list[Loss]:
         losses = list(snapshot.losses)
-        undelivered = self._sink.take_lost()
-        if undelivered:
-            losses.append(Loss("output", undelivered))
+        for name, lost in self._sink.take_lost().items():
+            losses.append(Loss("output", lost, name))
         excess = 0 if self._admission is None else self._admission.take_lost()
         if excess:
             losses.append(Loss("rate_limit", excess))

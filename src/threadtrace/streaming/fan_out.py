@@ -51,7 +51,7 @@ class KeptLines:
         self._history.add(lines, time.monotonic())
         self._sinks.write(lines, rank)
 
-    def take_lost(self) -> int:
+    def take_lost(self) -> dict[str, int]:
         """See output.stream.Sink."""
         return self._sinks.take_lost()
 

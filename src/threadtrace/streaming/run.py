@@ -100,6 +100,12 @@ class _Run:
 
     async def main(self) -> int:
         """The exit code: 128 and the number of the signal that ended it."""
+        try:
+            return await self._main()
+        finally:
+            self._sinks.close()  # as long as there is a loop that they can leave
+
+    async def _main(self) -> int:
         streaming, agent, sinks, server = self._streaming, self._agent, self._sinks, self._server
         if streaming.duration_seconds is not None:
             self._ends_s = time.monotonic() + streaming.duration_seconds
