@@ -1,4 +1,4 @@
-"""Ticks for the metrics, and what they render, of nodes that are well, sick, or full of strangers."""
+"""Ticks for the metrics, and what they render: of nodes that are well, sick, full of strangers."""
 
 from __future__ import annotations
 

@@ -69,7 +69,9 @@ class Places:
         self._keep(series, now_s)
         return series
 
-    def offer(self, candidates: Iterable[Candidate], now_s: float) -> list[WorkloadSnapshot]:
+    def offer(
+        self, candidates: Iterable[Candidate], now_s: float
+    ) -> list[tuple[Series, WorkloadSnapshot]]:
         """Give places to those that deserve them most.
 
         Args:
@@ -77,7 +79,7 @@ class Places:
             now_s: seconds of a clock that does not go back.
 
         Returns:
-            Those that have a series now.
+            Those that have a series now, and which.
         """
         found = []
         names = self.names()
@@ -95,8 +97,9 @@ class Places:
                     weakest = []  # and neither do those that follow deserve a place
                     continue
                 self._retire(weakest.pop(), now_s, is_dead=False)
-            self._admit(candidate, labels, now_s)
-            found.append(candidate.snapshot)
+            series = self._place(about, labels, now_s)
+            series.note_level(candidate.level, candidate.size, now_s, KEPT_SECONDS)
+            found.append((series, candidate.snapshot))
         return found
 
     def smallest(self, now_s: float) -> int:
@@ -167,10 +170,6 @@ class Places:
             key=lambda series: (series.level_at(now_s, KEPT_SECONDS), series.size),
             reverse=True,
         )
-
-    def _admit(self, candidate: Candidate, labels: Labels, now_s: float) -> None:
-        series = self._place(candidate.snapshot.workload, labels, now_s)
-        series.note_level(candidate.level, candidate.size, now_s, KEPT_SECONDS)
 
     def _place(self, workload: Workload, labels: Labels, now_s: float) -> Series:
         series = self.live.get(labels)

@@ -181,8 +181,8 @@ class Metrics:
         if len(self._workloads) <= _FEW_WORKLOADS or now_s >= self._survey_s:
             self._survey_s = now_s + _SURVEY_SECONDS
             others += self._survey(large)
-        for workload in places.offer(self._candidates(others, large), now_s):
-            by_key[workload.workload.key].count(workload)
+        for series, workload in places.offer(self._candidates(others, large), now_s):
+            series.count(workload)
             counted.append(workload)
         return counted
 
