@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from threadtrace.delivery.errors import FULL_ERRORS
@@ -143,7 +144,8 @@ class FileOutlet(Outlet):
         if not size or not (is_large or is_old) or now < self._rotate_after_s:
             return
         try:
-            self._put_aside()
+            with suppress(FileNotFoundError):  # somebody else was quicker
+                self._put_aside()
             self.reopen()
         except OSError as error:
             self._rotate_after_s = now + _TRY_AGAIN_SECONDS

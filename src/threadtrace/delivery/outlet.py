@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 from threadtrace.delivery.buffer import LineBuffer, Rank
 from threadtrace.delivery.errors import ReaderGone
@@ -35,6 +35,8 @@ class Outlet(ABC):
         """
         self.name = name
         self.buffer = LineBuffer(max_buffer_bytes)
+        # A tick may be larger than the buffer: what the destination takes at once needs no room.
+        self._piece_bytes = min(CHUNK_BYTES, max_buffer_bytes // 4)
         self.written = 0
         """Lines that the destination took."""
         self.error: Exception | None = None
@@ -69,8 +71,9 @@ class Outlet(ABC):
 
     def write(self, lines: Iterable[bytes], rank: Rank) -> None:
         """Behind what waits already. See ``flush`` for what is raised."""
-        self.buffer.add(lines, rank)
-        self.flush()
+        for piece in _pieces(lines, self._piece_bytes):
+            self.buffer.add(piece, rank)
+            self.flush()
 
     def take_lost(self) -> int:
         """Lines dropped since the last call."""
@@ -214,3 +217,16 @@ class DescriptorOutlet(Outlet):
         await super().finish(seconds)
         self.buffer.lost += len(self._chunk)
         self._chunk, self._pending = [], memoryview(b"")
+
+
+def _pieces(lines: Iterable[bytes], max_bytes: int) -> Iterator[list[bytes]]:
+    piece: list[bytes] = []
+    size = 0
+    for line in lines:
+        if piece and size + len(line) > max_bytes:
+            yield piece
+            piece, size = [], 0
+        piece.append(line)
+        size += len(line)
+    if piece:
+        yield piece

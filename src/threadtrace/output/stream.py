@@ -70,16 +70,23 @@ class EventStream:
         self._write(map(writer.fork_refused, snapshot.refusals), Rank.KEPT)
         self._write(map(writer.explosion, snapshot.explosions), Rank.KEPT)
         self._write(map(writer.workload_ended, snapshot.ended), Rank.COMINGS)
-        self._write((writer.loss(now, loss) for loss in self._losses(snapshot)), Rank.KEPT)
+        self._tell_losses(now, [*snapshot.losses, *self._own_losses()])
 
-    def _losses(self, snapshot: Snapshot) -> list[Loss]:
-        losses = list(snapshot.losses)
+    def on_end(self, time_ns: int) -> None:
+        """After the last tick: what was lost of it."""
+        self._tell_losses(time_ns, self._own_losses())
+
+    def _own_losses(self) -> list[Loss]:
+        losses = []
         for name, lost in self._sink.take_lost().items():
             losses.append(Loss("output", lost, name))
         excess = 0 if self._admission is None else self._admission.take_lost()
         if excess:
             losses.append(Loss("rate_limit", excess))
         return losses
+
+    def _tell_losses(self, time_ns: int, losses: list[Loss]) -> None:
+        self._write((self._writer.loss(time_ns, loss) for loss in losses), Rank.KEPT)
 
     def _write(self, lines: Iterable[bytes], rank: Rank) -> None:
         admitted = filter(None, lines)

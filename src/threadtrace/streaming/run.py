@@ -133,6 +133,7 @@ class _Run:
             finally:
                 self._manager.stopping()
                 watch.cancel()
+        events.on_end(time.time_ns())
         await self._say_farewell()
         return 0 if self._signal is None else 128 + self._signal
 
