@@ -22,7 +22,10 @@ from typing import Any
 import pytest
 
 from deploy.packages import program
+from support.cgroups import OwnCgroup
 from support.metrics import COST, HOSTILE, NODE, OUTPUTS, SickNode, hostile_metrics
+from support.puppet import Puppet
+from support.stream import Stream
 from support.waiting import wait_until
 from threadtrace.metrics.exposition import Exposition
 from threadtrace.metrics.labels import valid
@@ -33,7 +36,7 @@ RULES_TEST = ROOT / "deploy/prometheus/threadtrace.rules.test.yaml"
 SCRAPE = ROOT / "deploy/prometheus/scrape.yaml"
 SCRAPE_KUBERNETES = ROOT / "deploy/prometheus/scrape-kubernetes.yaml"
 DASHBOARD = ROOT / "deploy/grafana/threadtrace.json"
-TOKEN = "correct horse battery staple"
+TOKEN = "correct-horse-battery-staple"
 DEADLINE_SECONDS = 60
 
 # What the discovery of Kubernetes may say of the target: no workload is to be called so.
@@ -65,6 +68,28 @@ def sick_agent() -> Iterator[str]:
 
     with serving(render) as address:
         yield address
+
+
+@pytest.fixture
+def real_agent(host: None, tmp_path: Path) -> Iterator[str]:
+    """IP:PORT of ``threadtrace stream`` on this machine, with the same token."""
+    (tmp_path / "agent.token").write_text(TOKEN)
+    address = free_address()
+    with Stream(
+        "--listen",
+        address,
+        "--token-file",
+        str(tmp_path / "agent.token"),
+        "--socket",
+        str(tmp_path / "agent.sock"),
+        environment={"NODE_NAME": NODE},
+    ):
+        yield address
+
+
+def free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        return f"127.0.0.1:{unused.getsockname()[1]}"
 
 
 @contextmanager
@@ -158,9 +183,7 @@ def prometheus(
             }
         )
     )
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+    address = free_address()
     log = directory / "log"
     with log.open("wb") as stderr:
         process = subprocess.Popen(
@@ -232,6 +255,39 @@ def test_dashboard_and_alerts_get_what_they_ask_for(
         (common,) = running.query('threadtrace_tasks{container="(other)"}')
         assert common["metric"].keys() & AGENTS_POD.keys() == {"container"}
         check_alerts(running)
+
+
+def test_the_real_agent_is_counted_exactly(
+    programs: Path, tmp_path: Path, cgroup: OwnCgroup, actor: Puppet, real_agent: str
+) -> None:
+    with prometheus(programs, tmp_path, real_agent, str(RULES)) as running:
+        wait_for_scrapes(running, 2)
+        assert actor.do("threads", 997).created == 997
+        cgroup.set_limit(998)
+        assert actor.do("threads", 13).refused == 13
+
+        def value(metric: str, labels: str = "") -> float:
+            return running.number(f'{metric}{{container="{cgroup.path}"{labels}}}')
+
+        wait_until(
+            lambda: (
+                value("threadtrace_forks_refused_total", ', limit="pids_max"') == 13
+                and value("threadtrace_threads_created_total") == 997
+                and value("threadtrace_tasks") == 998
+                and value("threadtrace_tasks_limit") == 998
+            ),
+            DEADLINE_SECONDS,
+            lambda: str(running.query(f'{{container="{cgroup.path}"}}')),
+        )
+        assert running.number(f'threadtrace_node_tasks{{node="{NODE}"}}') > 998
+        for metric in ("threads_created", "processes_created", "exits"):
+            both = f"sum(threadtrace_{metric}_total) - sum(threadtrace_node_{metric}_total)"
+            assert running.number(both) == 0, metric
+        told = 'ALERTS{alertname="ThreadtraceWorkloadRefused", alertstate="firing"}'
+        (alert,) = wait_until(lambda: running.query(told), DEADLINE_SECONDS, "the alert")
+        assert alert["metric"]["container"] == cgroup.path
+        for query in dashboard_queries():
+            running.query(query)
 
 
 def check_alerts(running: Prometheus) -> None:
