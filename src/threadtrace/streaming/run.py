@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
+from typing import TYPE_CHECKING
 
 from threadtrace.agent import Agent, AgentOptions, start_agent
 from threadtrace.delivery.destinations import outputs
@@ -18,7 +19,6 @@ from threadtrace.detect.toml_document import ConfigError
 from threadtrace.errors import OutputError
 from threadtrace.heart import Heart, before_others, collect_garbage_seldom, drive
 from threadtrace.log import warn
-from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.filters import EventFilter, load_filters
@@ -30,7 +30,9 @@ from threadtrace.selfcare.own_cost import Ticking
 from threadtrace.selfcare.service_manager import ServiceManager
 from threadtrace.streaming.fan_out import KeptLines, Several
 from threadtrace.streaming.options import Streaming
-from threadtrace.streaming.server import AgentServer, Endpoints
+
+if TYPE_CHECKING:
+    from threadtrace.streaming.server import AgentServer, Endpoints
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TERMINAL = "/dev/tty"
@@ -54,6 +56,9 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
         sinks.open()
         endpoints = None
         if streaming.listening.addresses:
+            # Only where it is asked for: it doubles the agent's memory.
+            from threadtrace.streaming.server import Endpoints
+
             endpoints = Endpoints(streaming.listening)
             stack.callback(endpoints.close)
         agent = stack.enter_context(start_agent(options))
@@ -91,6 +96,8 @@ class _Run:
         }
         self._server: AgentServer | None = None
         if endpoints is not None and renderers is not None:
+            from threadtrace.streaming.server import AgentServer
+
             most = streaming.listening.metrics_workloads
             self._server = AgentServer(endpoints, agent, renderers, self._details, most)
         self._manager = ServiceManager()
@@ -117,7 +124,7 @@ class _Run:
         relay = Relay(time.time_ns(), self._details, agent.counts_refusals)
         if agent.answers is not None:
             agent.answers.broadcast = relay
-        told = Several([relay, *([] if server is None else [server]), events, _Woken(server)])
+        told = Several([relay, events] if server is None else [relay, events, server])
         with (
             recorded(told, streaming.record_dir, agent, self._details) as shown,
             before_others(),
@@ -201,22 +208,6 @@ class _Run:
             except ConfigError as error:
                 warn(f"{error}; the filters stay as they were")
         self._manager.ready()
-
-
-class _Woken:
-    """The last output: who waits for what is new gets it."""
-
-    def __init__(self, server: AgentServer | None) -> None:
-        self._server = server
-
-    def on_happenings(self, happened: Happenings) -> None:
-        if self._server is not None and any(happened):
-            self._server.wake()
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        del snapshot
-        if self._server is not None:
-            self._server.wake()
 
 
 def _has_terminal() -> bool:

@@ -91,11 +91,13 @@ class AgentServer:
         if any(happened):
             self._latest.on_happenings(happened)
             self._metrics.on_happenings(happened)
+            self._wake()
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """See Output."""
         self._latest.on_snapshot(snapshot)
         self._metrics.on_snapshot(snapshot)
+        self._wake()
 
     async def open(self, relay: Relay, ticking: Ticking, sinks: Outputs) -> None:
         """Serve from now on.
@@ -120,11 +122,6 @@ class AgentServer:
         )
         await self._server.start()
 
-    def wake(self) -> None:
-        """All outputs were told something new."""
-        if self._server is not None:
-            self._server.tick()
-
     def reload(self) -> None:
         """Token and certificate."""
         if self._server is not None:
@@ -134,3 +131,8 @@ class AgentServer:
         """Hang up."""
         if self._server is not None:
             await self._server.close()
+
+    def _wake(self) -> None:
+        """Whoever waits for what is new gets it."""
+        if self._server is not None:
+            self._server.tick()
