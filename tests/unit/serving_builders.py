@@ -24,7 +24,7 @@ from threadtrace.serving.sources import Sources
 from threadtrace.serving.tls import ServerTls
 from threadtrace.serving.token import TokenFile
 
-PATIENCE_SECONDS = 20.0
+PATIENCE_SECONDS = 60.0
 AGENT_ID = "5a0f3c52-6d7e-4a37-9c55-000000000001"
 TOKEN = "0123456789abcdef-of-a-test"
 QUICK = replace(Limits(), reap_seconds=0.02)

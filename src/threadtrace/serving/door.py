@@ -70,6 +70,11 @@ class Door:
         """How many of them get events."""
         return sum(channel.is_streaming for channel in self._channels)
 
+    @property
+    def is_resting(self) -> bool:
+        """Whether who comes has to wait for a descriptor to be free."""
+        return any(listening in self._timers for listening in self._listening)
+
     def now(self) -> float:
         """Seconds, of the loop."""
         return self._loop.time()
@@ -155,8 +160,9 @@ class Door:
                 ssl=None if tls is None else tls.context,
                 ssl_handshake_timeout=None if tls is None else self.limits.head_seconds,
             )
-        except OSError:  # of TLS, too: the other side speaks another language, or has gone
-            self.left(channel)
+        except OSError as error:
+            # Of TLS, too: the other side speaks another language, or has gone.
+            forget_frames(error)
         finally:
             if channel.transport is None:
                 self.left(channel)
@@ -194,3 +200,12 @@ def _look_after(accepted: socket.socket, limits: Limits) -> None:
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_SECONDS // 3)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_PROBES)
         accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, milliseconds)
+
+
+def forget_frames(error: BaseException | None) -> None:
+    """Let go of what it passed through: a connection, in one of whose calls it is kept itself.
+
+    Such a circle would stay until a search for garbage finds it, which the agent seldom makes.
+    """
+    while error is not None:
+        error.__traceback__, error = None, error.__context__

@@ -19,7 +19,7 @@ from threadtrace.serving.addresses import Listening
 from threadtrace.serving.answers import Answers
 from threadtrace.serving.asked import HEALTH_PATHS, Asked
 from threadtrace.serving.channel import Channel, Phase
-from threadtrace.serving.door import Door
+from threadtrace.serving.door import Door, forget_frames
 from threadtrace.serving.limits import Limits
 from threadtrace.serving.replies import Refused, Reply, busy, error_reply
 from threadtrace.serving.sources import Sources
@@ -239,7 +239,8 @@ class _Handler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """The request is none, or was not answered. Nothing of it is given back, or logged."""
-        del exc, message
+        del message
+        forget_frames(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way")
         text = "this is no request of HTTP/1.1" if status < 500 else "this could not be answered"
