@@ -87,7 +87,7 @@ from threadtrace.cli.options import Counting, Seconds, counting_options
 @click.option(
     "--metrics-workloads",
     metavar="N",
-    type=click.IntRange(min=0, max=10_000),
+    type=click.IntRange(min=0, max=1_000),
     default=100,
     show_default=True,
     help="How many workloads have series of their own in /metrics; the others count together.",
