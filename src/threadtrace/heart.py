@@ -75,12 +75,23 @@ class Heart:
         output: Output,
         interval_seconds: float,
         clock: Callable[[], float] = time.monotonic,
+        on_pace: Callable[[str, bool], None] = lambda words, _: warn(words),
     ) -> None:
-        """The first tick is due at once."""
+        """The first tick is due at once.
+
+        Args:
+            agent: that ticks.
+            output: what is told.
+            interval_seconds: between two ticks.
+            clock: monotonic, in seconds.
+            on_pace: called with words for people, and whether ticks come less often than they
+                should, when that changes.
+        """
         self._agent = agent
         self._output = output
         self._pacer = Pacer(interval_seconds)
         self._clock = clock
+        self._on_pace = on_pace
         self._due = clock()
         self.ticking = Ticking(interval_seconds)
         """How the ticks went."""
@@ -105,6 +116,7 @@ class Heart:
     def set_interval(self, seconds: float) -> None:
         """From now on; no tick comes later for it than it would have."""
         self._pacer = Pacer(seconds)
+        self.ticking.interval_seconds = seconds
         self._due = min(self._due, self._clock() + seconds)
 
     def last_beat(self) -> None:
@@ -129,13 +141,14 @@ class Heart:
     def _tell_pace(self) -> None:
         seconds, ticking = self._pacer.interval_seconds, self.ticking
         if self._pacer.is_slowed:
-            warn(
+            words = (
                 f"too little processor time for the interval (a tick takes "
                 f"{ticking.tick_seconds:.2f} s and comes {ticking.lag_seconds:.2f} s late): "
                 f"a sample every {seconds:g} s from now on"
             )
         else:
-            warn(f"a sample every {seconds:g} s again")
+            words = f"a sample every {seconds:g} s again"
+        self._on_pace(words, self._pacer.is_slowed)
 
 
 async def drive(

@@ -23,6 +23,8 @@ class Live:
         self._heart: Heart | None = None
         self._through: Output | None = None
         self._wake = asyncio.Event()
+        self.note = ""
+        """That samples come less often than they should, and why; empty where they do not."""
 
     @property
     def interval_seconds(self) -> float:
@@ -43,9 +45,14 @@ class Live:
     async def run(self, output: FeedOutput) -> None:
         """Until cancelled."""
         agent = self._agent
-        self._heart = heart = Heart(agent, self._through or output, self._interval_seconds)
+        self._heart = heart = Heart(
+            agent, self._through or output, self._interval_seconds, on_pace=self._on_pace
+        )
         output.on_start(self._about)
         await drive(heart, agent, self._wake, lambda: False)
+
+    def _on_pace(self, words: str, is_slowed: bool) -> None:
+        self.note = words if is_slowed else ""
 
     async def inspect_workload(self, key: str) -> WorkloadDetails | None:
         """See Feed."""

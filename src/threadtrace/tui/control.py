@@ -114,7 +114,7 @@ class LiveControl(Control):
     @property
     def note(self) -> str:
         """See Control."""
-        return self._note
+        return self._note or self._live.note
 
     def change_interval(self, direction: int) -> str:
         """See Control."""
