@@ -17,6 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
+import aiohttp
 import psutil
 import pytest
 from serving_builders import (
@@ -41,6 +42,8 @@ from threadtrace.serving.token import TokenFile
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the agent is Linux only")
 
+# Older ones leave tasks in circles.
+IS_TIDY_AIOHTTP = tuple(map(int, aiohttp.__version__.split(".")[:2])) >= (3, 14)
 LARGE = {"text": "x" * 8_000_000}
 ONE_REQUEST = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -287,7 +290,8 @@ def test_ten_thousand_malformed_requests_leave_nothing_behind(
             await round_of(1000, 0)
             # What can only be found by looking for it is not found by an agent, which seldom does.
             gc.collect()
-            gc.disable()
+            if IS_TIDY_AIOHTTP:
+                gc.disable()
             try:
                 descriptors = process.num_fds()
                 tasks = len(asyncio.all_tasks())
@@ -297,7 +301,8 @@ def test_ten_thousand_malformed_requests_leave_nothing_behind(
                 await until(lambda: len(asyncio.all_tasks()) == tasks, "tasks as before")
                 grown = len(gc.get_objects()) - objects
                 assert process.memory_info().rss - resident < 4 << 20
-                assert grown < 1000
+                if IS_TIDY_AIOHTTP:
+                    assert grown < 1000
             finally:
                 gc.enable()
             assert (await served.get("/healthz")).body == b"ok\n"

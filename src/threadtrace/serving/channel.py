@@ -134,9 +134,7 @@ class Channel(asyncio.BufferedProtocol):
         """It is over."""
         self.phase = Phase.LOST
         if self._transport is not None:
-            # asyncio's holds itself by this: without a search for garbage, which the agent seldom
-            # does, each connection would leave two kilobytes behind.
-            vars(self._transport).pop("_read_ready_cb", None)
+            _break_circles(self._transport)
         handler, self._handler, self._transport = self._handler, None, None
         self._received.clear()
         if handler is not None:
@@ -260,7 +258,9 @@ class Channel(asyncio.BufferedProtocol):
             self._received = self._received.lstrip(b"\r\n")
         found = _END_OF_HEAD.search(self._received)
         if (len(self._received) if found is None else found.end()) > limit:
-            self._refuse_head()
+            self._refuse(
+                431, f"the request line and headers have more than {limit:,} bytes together"
+            )
         elif found is not None:
             self._hand_on(found.end())
         elif self._received and not self._is_in_head:
@@ -277,10 +277,21 @@ class Channel(asyncio.BufferedProtocol):
         if self._handler is None:
             self._handler = self._house.handler_for(self)
             self._handler.connection_made(Outlet(self))
-        self._handler.data_received(head)
+        try:
+            self._handler.data_received(head)
+        except Exception:  # of a parser that a stranger outwitted
+            self._refuse(400, "this is no request of HTTP/1.1")
 
-    def _refuse_head(self) -> None:
-        limit = self._house.limits.head_bytes
-        text = f"the request line and headers have more than {limit:,} bytes together"
-        self.write(raw(error_reply(431, text)))
+    def _refuse(self, status: int, text: str) -> None:
+        self.write(raw(error_reply(status, text)))
         self.part()
+
+
+def _break_circles(transport: asyncio.Transport) -> None:
+    """That of asyncio holds itself by methods of its own, by the other one from Python 3.12 on.
+
+    Each connection would leave two kilobytes behind until a search for garbage, which the agent
+    seldom makes.
+    """
+    for name in ("_read_ready_cb", "_write_ready"):
+        vars(transport).pop(name, None)
