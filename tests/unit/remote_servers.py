@@ -150,14 +150,16 @@ async def saying(*parts: bytes, hangs_up: bool = True) -> AsyncIterator[int]:
     """The port of one who says that to whoever comes, whatever it asks."""
 
     async def meet(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError):
-            await reader.read(1 << 16)
-            for part in parts:
-                writer.write(part)
-                await writer.drain()
-            if not hangs_up:
-                await reader.read()
-        writer.close()
+        try:
+            with suppress(OSError):
+                await reader.read(1 << 16)
+                for part in parts:
+                    writer.write(part)
+                    await writer.drain()
+                if not hangs_up:
+                    await reader.read()
+        finally:
+            writer.close()
 
     server = await asyncio.start_server(meet, "127.0.0.1", 0)
     try:

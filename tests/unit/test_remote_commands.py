@@ -195,8 +195,10 @@ def test_ctrl_c_while_nobody_answers(capsys: pytest.CaptureFixture[str]) -> None
 
         def interrupt() -> None:
             meeting, _ = mute.accept()
-            meeting.recv(4096)
-            os.kill(os.getpid(), signal.SIGINT)
+            with meeting:
+                meeting.recv(4096)
+                os.kill(os.getpid(), signal.SIGINT)
+                meeting.recv(4096)
 
         interrupting = threading.Thread(target=interrupt, daemon=True)
         interrupting.start()

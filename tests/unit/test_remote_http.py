@@ -69,8 +69,7 @@ def test_what_comes_in_pieces_is_put_together() -> None:
         async with saying(HEAD, *pieces, hangs_up=False) as port:
             remote = Remote(f"http://127.0.0.1:{port}")
             async with following(remote) as heard:
-                await until(lambda: len(heard.snapshots) > 10, "snapshots")
-        assert remote.notes.events == len(LINES)
+                await until(lambda: remote.notes.events == len(LINES), "all events")
 
     run(test())
 
@@ -211,7 +210,9 @@ def test_no_token() -> None:
     async def test() -> None:
         with pytest.raises(UnavailableError, match=r"--token-file FILE .*THREADTRACE_TOKEN"):
             await Remote(server.url).run(Heard())
-        assert await Remote(server.url).inspect_process(1) is None
+        remote = Remote(server.url)
+        assert await remote.inspect_process(1) is None
+        await remote.close()
 
     with AgentServer(token="a-token-of-some-length") as server:
         run(test())

@@ -6,13 +6,13 @@ import asyncio
 import json
 
 import pytest
-from remote_servers import BEGINNING, following, run, saying, until
+from remote_servers import BEGINNING, DEADLINE_SECONDS, following, run, saying, until
 
 from support.heard import Heard
 from threadtrace.errors import UnavailableError
 from threadtrace.feeds import remote as remote_module
 from threadtrace.feeds.remote import Remote
-from threadtrace.feeds.transport import Broken, transport_to
+from threadtrace.feeds.transport import Broken, TooLate, transport_to, within
 
 
 def test_what_is_asked() -> None:
@@ -89,5 +89,47 @@ def test_no_answer(said: bytes, words: str) -> None:
         async with saying(said) as port:
             with pytest.raises(Broken, match=words):
                 await transport_to(f"tcp://127.0.0.1:{port}").ask({"get": "why"})
+
+    run(test())
+
+
+@pytest.mark.parametrize("turns", range(6))
+def test_what_is_cancelled_is_over(turns: int) -> None:
+    """Also where what is waited for is done at that very moment."""
+
+    async def test() -> None:
+        come = asyncio.get_running_loop().create_future()
+        is_waiting = asyncio.Event()
+
+        async def wait() -> int:
+            is_waiting.set()
+            return await come
+
+        waiting = asyncio.ensure_future(within(DEADLINE_SECONDS, wait(), "too late"))
+        await is_waiting.wait()
+        come.set_result(7)
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        if waiting.cancel():
+            await asyncio.wait({waiting})
+            assert waiting.cancelled()
+        else:
+            assert waiting.result() == 7
+
+    run(test())
+
+
+def test_in_time_or_not() -> None:
+    async def test() -> None:
+        async def fail() -> None:
+            raise TimeoutError(110, "Connection timed out")
+
+        never = asyncio.Event()
+        with pytest.raises(TooLate, match="too late"):
+            await within(0.01, never.wait(), "too late")
+        with pytest.raises(OSError, match="Connection timed out"):
+            await within(DEADLINE_SECONDS, fail(), "too late")
+        assert await within(DEADLINE_SECONDS, asyncio.sleep(0, 7), "too late") == 7
+        assert len(asyncio.all_tasks()) == 2, "this and its caller's"
 
     run(test())

@@ -6,7 +6,6 @@ trouble should be as little as possible, and a proxy would read the token of an 
 
 from __future__ import annotations
 
-import asyncio
 import os
 import ssl
 from collections.abc import AsyncGenerator, AsyncIterator
@@ -30,6 +29,7 @@ from threadtrace.feeds.transport import (
     Broken,
     Question,
     Refused,
+    TooLate,
     answer_of,
     connected,
     within,
@@ -181,11 +181,11 @@ async def _part(answer: aiohttp.ClientResponse) -> bytes:
     """
     while True:
         try:
-            return await asyncio.wait_for(answer.content.read(CHUNK_BYTES), _LOOK_SECONDS)
-        except asyncio.TimeoutError:
+            return await within(_LOOK_SECONDS, answer.content.read(CHUNK_BYTES), NO_HTTP)
+        except TooLate:
             # After what is no chunk, aiohttp hangs up but lets its reader wait for ever.
             if answer.connection is None or answer.connection.closed:
-                raise Broken(NO_HTTP) from None
+                raise
         except (aiohttp.ClientError, HttpProcessingError) as error:
             raise translated(error) from None
 

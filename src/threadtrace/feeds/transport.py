@@ -41,6 +41,10 @@ class Refused(Broken):
     """Somebody answers there, but not with what was asked for; the text says what to do."""
 
 
+class TooLate(Broken):
+    """It took too long."""
+
+
 class Access(NamedTuple):
     """What it takes to be let in by an HTTP server, and to trust it."""
 
@@ -106,15 +110,29 @@ def transport_to(url: str, access: Access = NO_ACCESS) -> Transport:
 async def within(seconds: float, awaited: Awaitable[T], otherwise: str) -> T:
     """What is awaited.
 
+    Not asyncio's wait_for: before Python 3.12, that one forgets that it was cancelled where what it
+    waits for is done at the same moment, and a view could not be left.
+
     Raises:
-        Broken: it takes longer than that; with those words.
+        TooLate: it takes longer than that; with those words.
     """
+    task = asyncio.ensure_future(awaited)
+    task.add_done_callback(_look_at)
     try:
-        return await asyncio.wait_for(awaited, seconds)
-    except asyncio.TimeoutError as error:
-        if isinstance(error, OSError) and error.errno:
-            raise  # the kernel's own, ETIMEDOUT
-        raise Broken(otherwise) from None
+        await asyncio.wait({task}, timeout=seconds)
+        if task.done():
+            return task.result()
+    finally:
+        if not task.done():
+            task.cancel()
+            await asyncio.wait({task})
+    raise TooLate(otherwise)
+
+
+def _look_at(task: asyncio.Future[T]) -> None:
+    """Or asyncio complains of errors that nobody has seen, where nobody waits any more."""
+    if not task.cancelled():
+        task.exception()
 
 
 async def connected(connecting: Awaitable[T]) -> T:
