@@ -123,6 +123,8 @@ def stream(
     from threadtrace.streaming.options import Listening, Streaming
     from threadtrace.streaming.run import stream as run_stream
 
+    if not addresses and (token_file or certificate or key):
+        raise click.UsageError("--token-file, --tls-cert and --tls-key need a --listen")
     streaming = Streaming(
         counting.interval_seconds,
         duration_seconds,
