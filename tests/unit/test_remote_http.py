@@ -68,7 +68,7 @@ def test_what_comes_in_pieces_is_put_together() -> None:
         pieces = [chunk(whole[begin : begin + 777]) for begin in range(0, len(whole), 777)]
         async with saying(HEAD, *pieces, hangs_up=False) as port:
             remote = Remote(f"http://127.0.0.1:{port}")
-            async with following(remote) as heard:
+            async with following(remote):
                 await until(lambda: remote.notes.events == len(LINES), "all events")
 
     run(test())
