@@ -12,6 +12,7 @@ from contextlib import contextmanager, suppress
 
 from threadtrace.agent import Agent, BlindAgent
 from threadtrace.clock import NANOSECONDS
+from threadtrace.deadlines import set_or_later
 from threadtrace.feed import Output
 from threadtrace.log import warn
 from threadtrace.selfcare.own_cost import Ticking
@@ -169,8 +170,7 @@ async def drive(
     try:
         while not is_over():
             seconds = heart.beat()
-            with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(wake.wait(), max(_LEAST_WAIT_SECONDS, seconds))
+            await set_or_later(wake, max(_LEAST_WAIT_SECONDS, seconds))
             wake.clear()
     finally:
         heart.last_beat()

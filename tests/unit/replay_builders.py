@@ -34,11 +34,11 @@ class Made:
         environment = {"NODE_NAME": node} if node else {}
         self.stream = EventStream(EventWriter(environment), self, False)  # type: ignore[arg-type]
 
-    def write(self, lines: list[bytes]) -> None:
+    def write(self, lines: list[bytes], rank: object) -> None:
         self.lines += lines
 
-    def take_lost(self) -> int:
-        return 0
+    def take_lost(self) -> dict[str, int]:
+        return {}
 
     @property
     def now_ns(self) -> int:

@@ -9,6 +9,7 @@ import random
 import socket
 from collections import deque
 
+from threadtrace.deadlines import TooLate, within
 from threadtrace.delivery.buffer import Rank
 from threadtrace.delivery.outlet import DescriptorOutlet
 
@@ -92,7 +93,7 @@ class ConnectionOutlet(DescriptorOutlet):
                 await self._connect()
                 pause = _FIRST_PAUSE_SECONDS
                 await self._gone.wait()
-            except (OSError, asyncio.TimeoutError) as error:
+            except (OSError, TooLate) as error:
                 self.complain(_reason(error))
             # Not all agents of a cluster at the same moment.
             await asyncio.sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311
@@ -109,7 +110,7 @@ class ConnectionOutlet(DescriptorOutlet):
                     socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, _USER_TIMEOUT_MILLISECONDS
                 )
             loop = asyncio.get_running_loop()
-            await asyncio.wait_for(loop.sock_connect(connecting, self._endpoint), _CONNECT_SECONDS)
+            await within(_CONNECT_SECONDS, loop.sock_connect(connecting, self._endpoint))
         except BaseException:
             connecting.close()
             raise
@@ -152,7 +153,7 @@ class ConnectionOutlet(DescriptorOutlet):
 
 
 def _reason(error: Exception) -> str:
-    if isinstance(error, asyncio.TimeoutError):
+    if isinstance(error, TooLate):
         return f"no connection within {_CONNECT_SECONDS:g} s"
     if isinstance(error, OSError) and error.errno:
         return os.strerror(error.errno)  # asyncio's own words repeat the address

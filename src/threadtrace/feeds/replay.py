@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 
 from threadtrace.clock import NANOSECONDS
+from threadtrace.deadlines import TooLate, within
 from threadtrace.feed import FeedOutput
 from threadtrace.feeds.checkpoints import Checkpoints
 from threadtrace.feeds.controls import Controls, Wanted
@@ -26,8 +27,8 @@ _SILENT_POLLS = 4
 
 
 async def _until_set(event: asyncio.Event, seconds: float | None) -> None:
-    with suppress(asyncio.TimeoutError):
-        await asyncio.wait_for(event.wait(), seconds)
+    with suppress(TooLate):
+        await within(seconds, event.wait())
 
 
 class Replay(Controls):

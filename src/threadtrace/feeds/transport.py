@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 import ssl
@@ -11,6 +10,7 @@ from typing import Any, NamedTuple, Protocol, TypeVar
 
 import orjson
 
+from threadtrace import deadlines
 from threadtrace.errors import UsageError
 from threadtrace.feeds.address import HttpAddress, HttpUnixAddress, parse_address
 from threadtrace.feeds.token import Token
@@ -110,29 +110,13 @@ def transport_to(url: str, access: Access = NO_ACCESS) -> Transport:
 async def within(seconds: float, awaited: Awaitable[T], otherwise: str) -> T:
     """What is awaited.
 
-    Not asyncio's wait_for: before Python 3.12, that one forgets that it was cancelled where what it
-    waits for is done at the same moment, and a view could not be left.
-
     Raises:
         TooLate: it takes longer than that; with those words.
     """
-    task = asyncio.ensure_future(awaited)
-    task.add_done_callback(_look_at)
     try:
-        await asyncio.wait({task}, timeout=seconds)
-        if task.done():
-            return task.result()
-    finally:
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-    raise TooLate(otherwise)
-
-
-def _look_at(task: asyncio.Future[T]) -> None:
-    """Or asyncio complains of errors that nobody has seen, where nobody waits any more."""
-    if not task.cancelled():
-        task.exception()
+        return await deadlines.within(seconds, awaited)
+    except deadlines.TooLate:
+        raise TooLate(otherwise) from None
 
 
 async def connected(connecting: Awaitable[T]) -> T:
