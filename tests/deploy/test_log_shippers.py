@@ -18,6 +18,7 @@ from pathlib import Path
 
 import pytest
 
+from support.command import threadtrace
 from support.stream import MAX_LINE_BYTES
 from support.waiting import wait_until
 
@@ -205,3 +206,19 @@ def test_an_agent_that_connects_again_goes_on_in_the_same_file(
         with connected(port) as connection:
             connection.sendall(second)
             wait_for(file, first + second)
+
+
+def test_the_agent_itself(shipper: Shipper, host: None, tmp_path: Path) -> None:
+    """What it sends to a shipper is what it writes to a file of its own."""
+    port = free_port()
+    own = tmp_path / "own.jsonl"
+    with running(shipper, tmp_path, port) as file:
+        connected(port).close()
+        done = threadtrace(
+            *("stream", "--interval", "0.2", "--duration", "2", "--all"),
+            *("--output", str(own), "--output", f"tcp://127.0.0.1:{port}"),
+            *("--socket", str(tmp_path / "socket")),
+        )
+        assert (done.returncode, done.stderr) == (0, b"")
+        wait_for(file, own.read_bytes())
+    assert b"threadtrace.started" in own.read_bytes()

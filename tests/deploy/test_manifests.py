@@ -14,7 +14,7 @@ import pytest
 from support.requirements import require
 from threadtrace.identity.runtimes import RuntimeFiles
 
-from .agent_container import CAPABILITIES
+from .agent_container import CAPABILITIES, CAPABILITIES_WITHOUT_SYS_ADMIN
 
 yaml = pytest.importorskip("yaml", reason="comes with kubernetes-validate")
 
@@ -188,6 +188,14 @@ class TestContexts:
         assert added == set(CAPABILITIES)
         documented = (ROOT / "docs/deployment.md").read_text()
         assert all(f"| `{name}` |" in documented for name in added)
+
+    def test_without_sys_admin_as_tested_with_the_nodes_tracefs(self) -> None:
+        component = KUBERNETES / "components/no-sys-admin/security-context.yaml"
+        pod = yaml.safe_load(component.read_text())["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        added = {f"CAP_{name}" for name in container["securityContext"]["capabilities"]["add"]}
+        assert added == set(CAPABILITIES_WITHOUT_SYS_ADMIN)
+        assert pod["volumes"][0]["hostPath"]["path"] == "/sys/kernel/tracing"
 
     def test_the_network_is_reached_with_a_token_only(self) -> None:
         """Loopback alone, or all addresses and a token from a secret that no manifest holds."""
