@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from threadtrace.detect.config import MAX_BYTES, ConfigError, DetectionConfig, load_config
+from threadtrace.detect.config import DetectionConfig, load_config
 from threadtrace.detect.reference import thresholds_table
 from threadtrace.detect.thresholds import Thresholds
+from threadtrace.detect.toml_document import MAX_BYTES, ConfigError
 
 if sys.version_info >= (3, 11):
     pass

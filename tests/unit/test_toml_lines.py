@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from test_detect_config import EXAMPLE, error_of, write
 
-from threadtrace.detect.config import ConfigError, load_config
+from threadtrace.detect.config import load_config
+from threadtrace.detect.toml_document import ConfigError
 from threadtrace.detect.toml_lines import find_lines
 
 if sys.version_info >= (3, 11):
