@@ -206,7 +206,7 @@ def _spec(
             "env": [*made.environment, "THREADTRACE_HOST_ROOT=/run/host", "NODE_NAME=node-1"],
             "cwd": "/",
             "noNewPrivileges": True,
-            "capabilities": dict.fromkeys(_CAPABILITY_SETS, _granted(sandbox)),
+            "capabilities": dict.fromkeys(_CAPABILITY_SETS, granted(sandbox.capabilities)),
         },
         "root": {"path": str(root), "readonly": True},
         "hostname": "agent",
@@ -215,13 +215,13 @@ def _spec(
     }
 
 
-def _granted(sandbox: Sandbox) -> tuple[str, ...]:
+def granted(capabilities: Sequence[str]) -> tuple[str, ...]:
     """Those that this machine has to give: in some sandboxes CAP_SYS_RESOURCE is none of them."""
     (line,) = (
         line for line in Path("/proc/self/status").read_text().splitlines() if "CapBnd" in line
     )
     bounding = int(line.split()[1], 16)
-    return tuple(name for name in sandbox.capabilities if bounding >> _NUMBERS[name] & 1)
+    return tuple(name for name in capabilities if bounding >> _NUMBERS[name] & 1)
 
 
 def _mounts(sandbox: Sandbox, bundle: Path) -> Iterator[dict[str, Any]]:
