@@ -54,24 +54,27 @@ class Shipper:
     configuration: str
     check: list[str]
     arguments: list[str]
-    """Paths are in the working directory, which is the test's own."""
+    """{} in both stands for the test's directory: rsyslog leaves the one where it was started."""
 
-    def command(self, *arguments: str) -> list[str]:
-        return [self.program.path, *arguments]
+    def command(self, arguments: list[str], place: Path) -> list[str]:
+        return [self.program.path, *(word.format(place) for word in arguments)]
 
 
 def rsyslog(directory: Path) -> Shipper:
     found = program("rsyslogd", "rsyslog", directory)
     modules = str(found.directory("usr/lib/*-linux-gnu*/rsyslog"))
-    shared = ["-f", "shipper.conf", "-M", modules]
-    return Shipper(found, "rsyslog.conf", ["-N1", *shared], ["-n", "-i", "shipper.pid", *shared])
+    shared = ["-f", "{}/shipper.conf", "-M", modules]
+    return Shipper(found, "rsyslog.conf", ["-N1", *shared], ["-n", "-i", "{}/shipper.pid", *shared])
 
 
 def syslog_ng(directory: Path) -> Shipper:
     found = program("syslog-ng", "syslog-ng-core", directory)
     modules = str(found.directory("usr/lib/syslog-ng/[0-9]*"))
-    shared = ["--cfgfile", "shipper.conf", "--module-path", modules, "--persist-file", "persist"]
-    files = ["--pidfile", "shipper.pid", "--control", "control"]
+    shared = [
+        *("--cfgfile", "{}/shipper.conf", "--module-path", modules),
+        *("--persist-file", "{}/persist"),
+    ]
+    files = ["--pidfile", "{}/shipper.pid", "--control", "{}/control"]
     return Shipper(
         found,
         "syslog-ng.conf",
@@ -104,7 +107,7 @@ def running(shipper: Shipper, place: Path, port: int) -> Iterator[Path]:
     (place / "shipper.conf").write_text(text)
     environment = shipper.program.environment
     checked = subprocess.run(
-        shipper.command(*shipper.check),
+        shipper.command(shipper.check, place),
         cwd=place,
         env=environment,
         capture_output=True,
@@ -113,7 +116,7 @@ def running(shipper: Shipper, place: Path, port: int) -> Iterator[Path]:
     assert checked.returncode == 0, checked.stderr.decode()
     with (place / "shipper.log").open("wb") as log:
         process = subprocess.Popen(
-            shipper.command(*shipper.arguments),
+            shipper.command(shipper.arguments, place),
             cwd=place,
             env=environment,
             stdin=subprocess.DEVNULL,
