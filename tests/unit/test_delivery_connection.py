@@ -106,6 +106,27 @@ def test_lines_arrive_in_order_and_the_end_is_a_hang_up() -> None:
     run(work)
 
 
+def test_a_collector_that_hangs_up_at_the_end_is_no_trouble(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def work() -> None:
+        collector = Collector()
+        outlet = outlet_to(collector)
+        outlet.start()
+        outlet.write(lines(0, 10), Rank.RATES)
+        await collector.accept()
+        await outlet.finish(DEADLINE_SECONDS)
+        assert await collector.read_until(lambda _: False) == b"".join(lines(0, 10))
+        collector.close()
+        for _ in range(10):  # other outputs are not done yet
+            await asyncio.sleep(0)
+        assert (outlet.written, outlet.state.is_connected, outlet.has_pending) == (10, True, False)
+        outlet.close()
+
+    run(work)
+    assert capsys.readouterr().err == ""
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     async def work() -> None:
         path = tmp_path / "collector"

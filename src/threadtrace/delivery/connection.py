@@ -77,6 +77,8 @@ class ConnectionOutlet(DescriptorOutlet):
         """See Outlet; then hang up so that the other side reads to the end."""
         await super().finish(seconds)
         if self._socket is not None:
+            # The other side hangs up in answer, while other outputs still bring on what waits.
+            asyncio.get_running_loop().remove_reader(self._fd)
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_WR)
 
