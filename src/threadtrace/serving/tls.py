@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import ssl
+from asyncio import sslproto
 
 from threadtrace.errors import UsageError
 from threadtrace.log import warn
+
+# Of what asyncio makes for each connection with TLS, in advance: 256 KiB, if nobody says otherwise.
+_RECEIVE_BYTES = 16 << 10
 
 
 class ServerTls:
@@ -21,6 +25,7 @@ class ServerTls:
         Raises:
             UsageError: they cannot be loaded, or do not belong together.
         """
+        sslproto.SSLProtocol.max_size = _RECEIVE_BYTES  # type: ignore[attr-defined]
         self._certificate = certificate
         self._key = key
         self.context = self._load()
