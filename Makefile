@@ -11,11 +11,11 @@ export PYTHONNOUSERSITE := 1
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help top demo test lint format bench bench-detection screenshots wheel clean
+.PHONY: help top demo test test-kernels lint format bench bench-detection bench-reliability screenshots wheel clean
 
 help: ## Show every target
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | \
-		while IFS='|' read -r target text; do printf '  make %-15s %s\n' "$$target" "$$text"; done
+		while IFS='|' read -r target text; do printf '  make %-17s %s\n' "$$target" "$$text"; done
 	@printf '\nArguments: make top ARGS="--once", make test ARGS="tests/unit -k limits"\n'
 
 top: ## Show who makes all these threads, live (root); installs what is missing
@@ -31,6 +31,10 @@ demo: ## Play two incidents of PID exhaustion in small, harmless, and explain th
 test: ## Run the tests; what they need is installed as root, and tests are skipped without it
 	@scripts/setup test
 	@$(PYTHON) -m pytest $(ARGS)
+
+test-kernels: ## Run tests on all kernels of vagrant/kernels.toml, in guests; one: KERNEL=6.12
+	@scripts/setup test-kernels
+	@$(PYTHON) vagrant/run-kernels $(KERNEL) -- $(ARGS)
 
 lint: ## Check style, types, layering and the format of the kernel programs
 	@scripts/setup lint
@@ -53,6 +57,10 @@ bench: ## Measure the overhead, beside other tools (root)
 bench-detection: ## Is what explodes called, and nothing else? (root, 15 minutes)
 	@scripts/setup bench-detection
 	@$(PYTHON) -m bench.detection $(ARGS)
+
+bench-reliability: ## What the node agent withstands, on real parts (root, 50 minutes)
+	@scripts/setup bench-reliability
+	@$(PYTHON) -m bench.reliability $(ARGS)
 
 screenshots: ## Make the pictures of the live view in docs/images, of a recording
 	@scripts/setup wheel

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
 import subprocess
@@ -23,8 +24,14 @@ class Births(NamedTuple):
     error: int
 
 
+# A compiled one, where there is no compiler.
+PROGRAM_VARIABLE = "THREADTRACE_PUPPET"
+
+
 def build(directory: Path) -> Path:
     """Compile it; the program's path."""
+    if compiled := os.environ.get(PROGRAM_VARIABLE):
+        return Path(compiled)
     require(shutil.which("gcc"), "kernel", "a C compiler", "apt-get install gcc libc6-dev")
     program = directory / "puppet"
     command = ["gcc", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program, SOURCE]

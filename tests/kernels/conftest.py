@@ -1,0 +1,31 @@
+"""What only a throw-away kernel allows: these tests run in the guests of `make test-kernels`."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from support.puppet import Puppet
+from support.requirements import require
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "vagrant"))
+
+
+@pytest.fixture(scope="session")
+def guest(host: None) -> str:
+    """The stage of the guest that this is; what is set here ends with it."""
+    stage = os.environ.get("THREADTRACE_GUEST")
+    require(stage, "guest", "a kernel that may be thrown away", "make test-kernels")
+    assert stage is not None
+    return stage
+
+
+@pytest.fixture
+def uring(guest: str) -> Iterator[Puppet]:
+    """The program that lets io_uring's workers be made, in no cgroup of its own yet."""
+    with Puppet(Path(os.environ["THREADTRACE_URING"])) as running:
+        yield running

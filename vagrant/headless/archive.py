@@ -1,0 +1,187 @@
+"""Packages of a Debian release: fetched by apt with a state of its own, checked, kept in a cache.
+
+apt is configured as on this machine (proxies, mirror), but knows only the releases asked for and no
+installed package, so that it works out all that a userland needs, and verifies the releases'
+signatures.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+from headless.kernels import Headless, KernelsError, Package
+
+MIRROR_VARIABLE = "THREADTRACE_DEBIAN_MIRROR"
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
+_ARCHITECTURE = "amd64"
+
+
+def cache_directory() -> Path:
+    """Where what was fetched is kept: below XDG_CACHE_HOME or ~/.cache."""
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    directory = Path(base) / "threadtrace" / "kernels"
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+def mirror() -> str:
+    """The root of the Debian archive that this machine's apt uses, without a slash at the end.
+
+    Raises:
+        KernelsError: apt is configured for no archive of Debian.
+    """
+    if configured := os.environ.get(MIRROR_VARIABLE):
+        return configured.rstrip("/")
+    if shutil.which("apt-get"):
+        form = "$(REPO_URI)|$(ORIGIN)"
+        listing = _run(["apt-get", "indextargets", "--format", form, "Created-By: Packages"])
+        for line in listing.splitlines():
+            uri, _, origin = line.partition("|")
+            uri = uri.rstrip("/")
+            if origin in ("Debian", "") and uri.endswith("/debian"):
+                return uri
+    raise KernelsError(
+        f"apt is configured for no archive of Debian here: set {MIRROR_VARIABLE} to the root of one"
+    )
+
+
+def fetch(package: Package) -> Path:
+    """The package's file in the cache, its checksum right.
+
+    Raises:
+        KernelsError: it cannot be had, or is another file than the list says.
+    """
+    path = cache_directory() / "packages" / package.file_name
+    if path.exists() and checksum(path) == package.sha256:
+        return path
+    path.parent.mkdir(exist_ok=True)
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    uri = f"{mirror()}/{package.path}"
+    try:
+        command = ["/usr/lib/apt/apt-helper", "download-file", uri, str(part)]
+        _run([*command, f"SHA256:{package.sha256}"], cwd=path.parent)
+        part.replace(path)
+    finally:
+        for rest in path.parent.glob(f"{part.name}*"):
+            rest.unlink()
+    return path
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file of the cache: whole, or not at all."""
+    part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    try:
+        part.write_bytes(content)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def checksum(path: Path) -> str:
+    """SHA-256 of a file, in hexadecimal digits."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+class Releases:
+    """What apt knows of some releases."""
+
+    def __init__(self, names: tuple[str, ...]) -> None:
+        """Read their lists of packages, which takes the network.
+
+        Raises:
+            KernelsError: they cannot be had.
+        """
+        if not KEYRING.exists():
+            raise KernelsError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
+        self._directory = cache_directory() / "apt" / "-".join(names)
+        for part in ("lists/partial", "cache/archives/partial", "etc"):
+            (self._directory / part).mkdir(parents=True, exist_ok=True)
+        (self._directory / "status").write_text("")
+        root = mirror()
+        sources = "".join(f"deb [signed-by={KEYRING}] {root} {name} main\n" for name in names)
+        (self._directory / "etc/sources.list").write_text(sources)
+        self._apt("apt-get", "-q", "-o", "APT::Update::Error-Mode=any", "update")
+
+    def download(self, packages: list[str]) -> list[Path]:
+        """The files of these packages and of all that they depend on."""
+        self._apt("apt-get", "-q", "-y", "--download-only", "install", *packages)
+        return sorted((self._directory / "cache/archives").glob("*.deb"))
+
+    def forget_downloads(self) -> None:
+        """Remove the files that download() fetched."""
+        shutil.rmtree(self._directory)
+
+    def newest_kernel(self) -> tuple[Package, tuple[Package, ...]]:
+        """The present cloud kernel of the release, and its headers."""
+        fields = self._fields(f"linux-image-cloud-{_ARCHITECTURE}")
+        found = re.search(r"linux-image-(\S+)-cloud-amd64", fields["Depends"])
+        if found is None:
+            raise KernelsError(f"linux-image-cloud-{_ARCHITECTURE} depends on no kernel")
+        version = found[1]
+        names = f"linux-binary-{version}-cloud-amd64", f"linux-image-{version}-cloud-amd64"
+        binary = next(filter(None, map(self._package, names)), None)
+        headers = [
+            self._package(f"linux-headers-{version}-{flavour}")
+            for flavour in ("cloud-amd64", "common")
+        ]
+        if binary is None or None in headers:
+            raise KernelsError(f"kernel {version} is incomplete in the archive")
+        return binary, tuple(package for package in headers if package)
+
+    def _package(self, name: str) -> Package | None:
+        fields = self._fields(name)
+        return Package(fields["Filename"], fields["SHA256"]) if fields else None
+
+    def _fields(self, name: str) -> dict[str, str]:
+        try:
+            text = self._apt("apt-cache", "show", "--no-all-versions", name)
+        except KernelsError:
+            return {}
+        return dict(re.findall(r"^(\w+): (.*)$", text, re.MULTILINE))
+
+    def _apt(self, program: str, *arguments: str) -> str:
+        directory = self._directory
+        settings = {
+            "Dir::Etc::sourcelist": directory / "etc/sources.list",
+            "Dir::Etc::sourceparts": "-",
+            "Dir::State": directory,
+            "Dir::State::lists": directory / "lists",
+            "Dir::State::status": directory / "status",
+            "Dir::Cache": directory / "cache",
+            "Dir::Cache::archives": directory / "cache/archives",
+            "APT::Install-Recommends": "false",
+            "APT::Architecture": _ARCHITECTURE,
+            "APT::Architectures": _ARCHITECTURE,
+            "APT::Sandbox::User": "",
+            "Acquire::Languages": "none",
+            "Acquire::Retries": "3",
+            "Debug::NoLocking": "true",
+        }
+        options = [word for key, value in settings.items() for word in ("-o", f"{key}={value}")]
+        return _run([program, *options, *arguments])
+
+
+def newest(headless: Headless) -> tuple[Package, tuple[Package, ...]]:
+    """What the kernel's release has now: the kernel, and its headers."""
+    return Releases((headless.release,)).newest_kernel()
+
+
+def _run(command: list[str], cwd: Path | None = None) -> str:
+    environment = {**os.environ, "LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive"}
+    done = subprocess.run(
+        command, cwd=cwd, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True
+    )
+    if done.returncode:
+        lines = [line for line in done.stderr.splitlines() if line.startswith(("E:", "Err"))]
+        reason = " ".join(lines or done.stderr.splitlines()[-1:])
+        raise KernelsError(f"{os.path.basename(command[0])} failed: {reason}")
+    return done.stdout

@@ -1,0 +1,142 @@
+"""Python, bcc and what the tests import: one archive that a kernel unpacks into its memory."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from headless.archive import Releases, cache_directory, put
+from headless.kernels import CHECKOUT, Headless, KernelsError, tomllib
+
+_PACKAGES = ("python3", "python3-bpfcc", "coreutils", "dash", "mount", "util-linux")
+_TEST_PACKAGES = ("pytest", "jsonschema")
+_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+SITE_PACKAGES = "opt/site-packages"
+# Half of the packages' size, and nothing that a test would read.
+_LEFT_OUT = (
+    "usr/share/doc",
+    "usr/share/locale",
+    "usr/share/man",
+    "usr/share/info",
+    "usr/share/bash-completion",
+    "usr/share/python3/runtime.d",
+    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/systemd",
+    "var",
+)
+_VERSION = "2"  # of what is done here
+
+
+def archive_of(headless: Headless, python: str = sys.executable) -> Path:
+    """The archive, compressed, in the cache; made where it is not there yet.
+
+    Args:
+        headless: whose userland.
+        python: the interpreter whose pip gets what pyproject.toml names.
+
+    Raises:
+        KernelsError: a package cannot be had.
+    """
+    wanted = _wanted_modules()
+    text = "\n".join([_VERSION, *headless.userland, *headless.pins, *_PACKAGES, *wanted])
+    key = hashlib.sha256(text.encode()).hexdigest()[:12]
+    path = cache_directory() / f"userland-{headless.release}-{key}.cpio.gz"
+    if path.exists():
+        return path
+    for old in cache_directory().glob(f"userland-{headless.release}-*"):
+        old.unlink()
+    with tempfile.TemporaryDirectory(prefix="threadtrace-userland-") as directory:
+        root = Path(directory) / "root"
+        _unpack_packages(headless, root)
+        _install_modules(wanted, root, python)
+        _compile(root)
+        put(path, gzip.compress(pack(root), 1))
+    return path
+
+
+def pack(root: Path) -> bytes:
+    """A directory as an archive in the format of an initramfs, all of it owned by root."""
+    names = [str(path.relative_to(root)).encode() for path in sorted(root.rglob("*"))]
+    done = subprocess.run(
+        ["cpio", "--create", "--format=newc", "--owner=0:0", "--null", "--quiet", "--reproducible"],
+        cwd=root,
+        input=b"\0".join(names) + b"\0",
+        capture_output=True,
+    )
+    if done.returncode:
+        raise KernelsError(f"cpio failed: {done.stderr.decode(errors='replace').strip()}")
+    return done.stdout
+
+
+def unpack(package: Path, root: Path) -> None:
+    """What a package holds, below a directory; its scripts are not run.
+
+    Raises:
+        KernelsError: it is no package, or the disk is full.
+    """
+    with subprocess.Popen(
+        ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as reader:
+        tar = ["tar", "--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"]
+        written = subprocess.run([*tar, root], stdin=reader.stdout, capture_output=True)
+    if written.returncode or reader.returncode:
+        reason = written.stderr.decode(errors="replace").strip().splitlines()[:1]
+        raise KernelsError(f"{package.name} could not be unpacked: {' '.join(reason)}")
+
+
+def merged_root(root: Path) -> None:
+    """The directories that are links in every release since Debian 12."""
+    for name in ("bin", "lib", "lib64", "sbin"):
+        (root / "usr" / name).mkdir(parents=True)
+        (root / name).symlink_to(f"usr/{name}")
+
+
+def _wanted_modules() -> list[str]:
+    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    needed: list[str] = project["project"]["dependencies"]
+    for_tests = project["dependency-groups"]["test"]
+    return needed + [
+        entry for entry in for_tests if re.split(r"[<>=!~;\[ ]", entry)[0] in _TEST_PACKAGES
+    ]
+
+
+def _unpack_packages(headless: Headless, root: Path) -> None:
+    releases = Releases(headless.userland)
+    merged_root(root)
+    for package in releases.download([*_PACKAGES, *headless.pins]):
+        unpack(package, root)
+    releases.forget_downloads()
+    for name in _LEFT_OUT:
+        shutil.rmtree(root / name, ignore_errors=True)
+
+
+def _install_modules(wanted: list[str], root: Path, python: str) -> None:
+    interpreters = sorted((root / "usr/bin").glob("python3.[0-9]*"))
+    if not interpreters:
+        raise KernelsError("the userland has no Python")
+    version = interpreters[0].name.removeprefix("python")
+    command = [python, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
+    command += ["--target", str(root / SITE_PACKAGES), "--only-binary=:all:"]
+    command += ["--implementation=cp", f"--python-version={version}"]
+    command += [f"--platform={platform}" for platform in _PLATFORMS]
+    done = subprocess.run([*command, *wanted], capture_output=True, text=True)
+    if done.returncode:
+        reason = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
+        raise KernelsError(f"pip could not get what Python {version} needs: {reason}")
+
+
+def _compile(root: Path) -> None:
+    """Byte code for the userland's own Python: under emulation compiling takes its time."""
+    enter = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
+    directories = ["/usr/lib/python3", f"/{SITE_PACKAGES}"]
+    directories += [f"/{path.relative_to(root)}" for path in (root / "usr/lib").glob("python3.*")]
+    command = [*enter, str(root), "/usr/bin/python3", "-m", "compileall", "-q", *directories]
+    # A file that does not compile, of a test of Python itself, is no matter.
+    subprocess.run(command, capture_output=True)
