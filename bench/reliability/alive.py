@@ -50,7 +50,7 @@ def scene(work: Work) -> Iterator[Row]:
 
 
 def without_a_pid(work: Work) -> Iterator[Row]:
-    seconds = work.seconds(60, 8)
+    seconds = work.seconds(60, 6)
     token = work.directory / "token"
     token.write_text(_FIRST)
     certificate = make_certificate(work.directory)
@@ -125,7 +125,7 @@ class Watch:
         ]
         share = self.seconds / (len(todo) + 1)
         due = time.monotonic() + share
-        while time.monotonic() < until:
+        while todo or time.monotonic() < until:
             start = time.monotonic()
             self._ask()
             if todo and time.monotonic() >= due:
@@ -134,6 +134,11 @@ class Watch:
                 due += share
             time.sleep(max(0.0, start + self._pause - time.monotonic()))
         self.ended_s = time.time()
+        wait_until(self._is_taken, 60, "the collector has all that waited for it")
+
+    def _is_taken(self) -> bool:
+        names = ("threadtrace_output_connected", "threadtrace_output_buffered_bytes")
+        return [self.agent.metric(name, output=self.collector.output) for name in names] == [1, 0]
 
     @property
     def _pause(self) -> float:

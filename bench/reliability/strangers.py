@@ -120,7 +120,7 @@ def _make_pods(top: str, count: int) -> list[str]:
 
 
 def slow_readers(work: Work) -> Iterator[Row]:
-    seconds = work.seconds(30, 5)
+    seconds = work.seconds(30, 3)
     answers: dict[str, list[Answer]] = {"/healthz": [], "/v1/why": [], "/metrics": []}
     with streaming(work, "--all") as (stream, agent), contextlib.ExitStack() as stack:
         readers = [stack.enter_context(_connected(agent)) for _ in range(_SLOW)]
