@@ -232,7 +232,7 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
         ("stream", "--output"),
         ("top", "--json=1"),
         ("stream", "--max-cgroups", "0"),
-        ("stream", "--output", "tcp://127.0.0.1:1"),
+        ("stream", "--output", "tcp://localhost:1"),
         ("stream", "extra"),
         ("stream", "--host-root", "/nonexistent"),
         ("top", "--host-root", "/etc/passwd"),

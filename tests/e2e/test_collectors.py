@@ -197,7 +197,7 @@ def test_no_name_of_an_output(host: None, output: str) -> None:
 
 def test_the_same_output_twice(host: None) -> None:
     done = threadtrace("stream", "--duration", "0.1", "--output", "-", "--output", "-")
-    assert_one_line(done, os.EX_USAGE, "--output - was given twice")
+    assert_one_line(done, os.EX_USAGE, "- was given twice")
 
 
 def test_a_file_is_rotated_and_renamed(host: None, tmp_path: Path) -> None:

@@ -154,7 +154,7 @@ def test_samples_of_a_recording_filtered_and_sorted() -> None:
         (("--replay", str(NIGHT), "--node", "x"), b"there are node-7"),
         (("--sort", "size"), b"there is no column size"),
         (("--filter", "size>1"), b"no field size"),
-        (("--connect", "http://127.0.0.1:1"), b"use unix:/run/threadtrace.sock"),
+        (("--connect", "ftp://127.0.0.1:1"), b"use unix:/run/threadtrace.sock"),
         (("--speed", "0"), b"--speed"),
         (("--speed", "2"), b"--speed goes with --replay"),
         (("--filter", "state:foo"), b"no state foo: there are quiet growing"),

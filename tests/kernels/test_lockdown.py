@@ -1,4 +1,4 @@
-"""Lockdown: counting works with integrity; confidentiality is refused, in one line that says why."""
+"""Lockdown: integrity does not matter; confidentiality is refused, in one line that says why."""
 
 from __future__ import annotations
 

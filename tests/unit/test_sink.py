@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from threadtrace.errors import OutputError
 from threadtrace.delivery.errors import ReaderGone
+from threadtrace.errors import OutputError
 from threadtrace.output.sink import LineSink
 
 LINES = [b'{"n":%d}\n' % number for number in range(10)]

@@ -16,12 +16,11 @@ from headless.image import make_image
 from headless.kernels import (
     CHECKOUT,
     VAGRANT,
-    Headless,
     Kernel,
     KernelsError,
     choose,
     read_list,
-    tomllib,
+    read_toml,
 )
 from headless.results import keep, record_of, summary_of
 
@@ -113,7 +112,7 @@ def _tell(kernel: Kernel, outcome: Outcome, seconds: float) -> int:
 
 
 def _orders(kernel: Kernel, options: argparse.Namespace) -> dict[str, Any]:
-    stages = tomllib.loads(STAGES.read_text())["stage"]
+    stages = read_toml(STAGES)["stage"]
     unknown = set(options.stage) - {stage["name"] for stage in stages}
     if unknown:
         raise KernelsError(f"{STAGES.name} has no stage {', '.join(sorted(unknown))}")

@@ -41,7 +41,7 @@ class Outcome:
 
     @property
     def verdict(self) -> str | None:
-        """passed or failed, as the guest's own line and QEMU's status agree; None: neither."""
+        """Passed or failed, as the guest's own line and QEMU's status agree; None: neither."""
         told = next((m["verdict"] for m in self.messages if "verdict" in m), None)
         agreed = {"passed": _PASSED, "failed": _FAILED}
         return told if told and agreed[told] == self.exit_code else None

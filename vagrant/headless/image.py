@@ -1,4 +1,4 @@
-"""What a guest boots: a kernel, and in its memory the userland, this checkout, the tests' programs."""
+"""What a guest boots: a kernel, and for its memory userland, checkout and the programs of tests."""
 
 from __future__ import annotations
 
@@ -125,7 +125,17 @@ def _copy_checkout(checkout: Path, target: Path) -> None:
 
 
 def _build(source: Path, program: Path) -> None:
-    command = ["gcc", "-static", "-O1", "-Wall", "-Wextra", "-Werror", "-pthread", "-o", program]
-    done = subprocess.run([*command, source], capture_output=True, text=True)
+    command = [
+        "gcc",
+        "-static",
+        "-O1",
+        "-Wall",
+        "-Wextra",
+        "-Werror",
+        "-pthread",
+        "-o",
+        str(program),
+    ]
+    done = subprocess.run([*command, source], check=False, capture_output=True, text=True)
     if done.returncode:
         raise KernelsError(f"{source.name} does not compile: {done.stderr.splitlines()[0]}")

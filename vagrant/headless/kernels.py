@@ -56,9 +56,15 @@ class Kernel:
     headless: Headless | None
 
 
+def read_toml(path: Path) -> dict[str, Any]:
+    """A file of settings."""
+    found: dict[str, Any] = tomllib.loads(path.read_text())
+    return found
+
+
 def read_list(path: Path = LIST) -> list[Kernel]:
     """All entries, in their order."""
-    return [_kernel(entry) for entry in tomllib.loads(path.read_text())["kernel"]]
+    return [_kernel(entry) for entry in read_toml(path)["kernel"]]
 
 
 def choose(kernels: list[Kernel], names: list[str]) -> list[Kernel]:

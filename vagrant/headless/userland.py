@@ -13,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from headless.archive import Releases, cache_directory, put
-from headless.kernels import CHECKOUT, Headless, KernelsError, tomllib
+from headless.kernels import CHECKOUT, Headless, KernelsError, read_toml
 
 _PACKAGES = ("python3", "python3-bpfcc", "coreutils", "dash", "mount", "util-linux")
 _TEST_PACKAGES = ("pytest", "jsonschema")
@@ -68,6 +68,7 @@ def pack(root: Path) -> bytes:
         ["cpio", "--create", "--format=newc", "--owner=0:0", "--null", "--quiet", "--reproducible"],
         cwd=root,
         input=b"\0".join(names) + b"\0",
+        check=False,
         capture_output=True,
     )
     if done.returncode:
@@ -85,7 +86,9 @@ def unpack(package: Path, root: Path) -> None:
         ["dpkg-deb", "--fsys-tarfile", package], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     ) as reader:
         tar = ["tar", "--extract", "--keep-directory-symlink", "--no-same-owner", "--directory"]
-        written = subprocess.run([*tar, root], stdin=reader.stdout, capture_output=True)
+        written = subprocess.run(
+            [*tar, root], stdin=reader.stdout, check=False, capture_output=True
+        )
     if written.returncode or reader.returncode:
         reason = written.stderr.decode(errors="replace").strip().splitlines()[:1]
         raise KernelsError(f"{package.name} could not be unpacked: {' '.join(reason)}")
@@ -99,7 +102,7 @@ def merged_root(root: Path) -> None:
 
 
 def _wanted_modules() -> list[str]:
-    project = tomllib.loads((CHECKOUT / "pyproject.toml").read_text())
+    project = read_toml(CHECKOUT / "pyproject.toml")
     needed: list[str] = project["project"]["dependencies"]
     for_tests = project["dependency-groups"]["test"]
     return needed + [
@@ -126,7 +129,7 @@ def _install_modules(wanted: list[str], root: Path, python: str) -> None:
     command += ["--target", str(root / SITE_PACKAGES), "--only-binary=:all:"]
     command += ["--implementation=cp", f"--python-version={version}"]
     command += [f"--platform={platform}" for platform in _PLATFORMS]
-    done = subprocess.run([*command, *wanted], capture_output=True, text=True)
+    done = subprocess.run([*command, *wanted], check=False, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
         raise KernelsError(f"pip could not get what Python {version} needs: {reason}")
@@ -139,4 +142,4 @@ def _compile(root: Path) -> None:
     directories += [f"/{path.relative_to(root)}" for path in (root / "usr/lib").glob("python3.*")]
     command = [*enter, str(root), "/usr/bin/python3", "-m", "compileall", "-q", *directories]
     # A file that does not compile, of a test of Python itself, is no matter.
-    subprocess.run(command, capture_output=True)
+    subprocess.run(command, check=False, capture_output=True)

@@ -9,6 +9,19 @@ import click
 from threadtrace.cli.options import Counting, Seconds, counting_options
 
 
+def _check_outputs(
+    context: click.Context, option: click.Parameter, names: tuple[str, ...]
+) -> tuple[str, ...]:
+    from threadtrace.delivery.destinations import check_names
+    from threadtrace.errors import UsageError
+
+    try:
+        check_names(names)
+    except UsageError as error:
+        raise click.BadParameter(str(error), context, option) from None
+    return names
+
+
 @click.command()
 @counting_options
 @click.option(
@@ -23,6 +36,7 @@ from threadtrace.cli.options import Counting, Seconds, counting_options
     "outputs",
     metavar="-|FILE|tcp://IP:PORT|unix:PATH",
     multiple=True,
+    callback=_check_outputs,
     default=["-"],
     show_default="-, which is standard output",
     help="Where events go: a file is appended to; a collector's socket is connected to again and "

@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 
-from threadtrace.delivery.connection import ConnectionOutlet
+from threadtrace.delivery.connection import ConnectionOutlet, Endpoint
 from threadtrace.delivery.file import FileOutlet, Rotation
 from threadtrace.delivery.outlet import Outlet
 from threadtrace.delivery.outputs import Outputs
@@ -26,11 +26,23 @@ DEFAULT_BUFFER_BYTES = 16 << 20
 STANDARD_OUTPUT = "-"
 
 
+def check_names(names: Sequence[str]) -> None:
+    """Whether these can be outputs: ``-``, a path, ``tcp://IP:PORT``, ``unix:PATH``, each once.
+
+    Raises:
+        UsageError: they cannot, with the remedy.
+    """
+    for name in names:
+        _collector(name)
+        if names.count(name) > 1:
+            raise UsageError(f"{name} was given twice: give it once")
+
+
 def outputs(names: Sequence[str], max_buffer_bytes: int, rotation: Rotation) -> Outputs:
     """All of them, not opened yet.
 
     Args:
-        names: ``-``, a file's path, ``tcp://IP:PORT`` or ``unix:PATH``, each once.
+        names: see ``check_names``.
         max_buffer_bytes: of each.
         rotation: of files.
 
@@ -38,29 +50,32 @@ def outputs(names: Sequence[str], max_buffer_bytes: int, rotation: Rotation) -> 
         UsageError: one is no name of an output.
         OutputError: one cannot be opened.
     """
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        raise UsageError(f"--output {min(doubled)} was given twice: give it once")
+    check_names(names)
     return Outputs([_outlet(name, max_buffer_bytes, rotation) for name in names])
 
 
 def _outlet(name: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
-    if not name:
-        raise UsageError("--output must be -, the name of a file, tcp://IP:PORT or unix:PATH")
+    collector = _collector(name)
+    if collector is not None:
+        return ConnectionOutlet(name, max_buffer_bytes, *collector)
     if name == STANDARD_OUTPUT:
         return _standard_output(max_buffer_bytes)
+    return _file(name, max_buffer_bytes, rotation)
+
+
+def _collector(name: str) -> tuple[socket.AddressFamily, Endpoint] | None:
+    """Where to connect to; None where it is a file or standard output."""
+    if not name:
+        raise UsageError("must be -, the name of a file, tcp://IP:PORT or unix:PATH")
     if name.startswith("unix:"):
         path = name.removeprefix("unix:").removeprefix("//")
         if not 0 < len(os.fsencode(path)) <= _MAX_UNIX_PATH_BYTES:
-            raise UsageError(
-                f"--output {name}: name a socket of up to {_MAX_UNIX_PATH_BYTES} bytes"
-            )
-        return ConnectionOutlet(name, max_buffer_bytes, socket.AF_UNIX, path)
-    if "://" in name:
-        host, port = _host_and_port(name)
-        family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-        return ConnectionOutlet(name, max_buffer_bytes, family, (str(host), port))
-    return _file(name, max_buffer_bytes, rotation)
+            raise UsageError(f"{name}: a socket's path has 1 to {_MAX_UNIX_PATH_BYTES} bytes")
+        return socket.AF_UNIX, path
+    if "://" not in name:
+        return None
+    host, port = _host_and_port(name)
+    return socket.AF_INET6 if host.version == 6 else socket.AF_INET, (str(host), port)
 
 
 def _host_and_port(name: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Address, int]:
@@ -70,7 +85,7 @@ def _host_and_port(name: str) -> tuple[ipaddress.IPv4Address | ipaddress.IPv6Add
         with suppress(ValueError):
             return ipaddress.ip_address(found[1] or found[2]), int(found[3])
     raise UsageError(
-        f"--output {name}: write tcp://IP:PORT with a numeric address, as in tcp://127.0.0.1:5170"
+        f"{name}: write tcp://IP:PORT with a numeric address, as in tcp://127.0.0.1:5170"
     )
 
 
