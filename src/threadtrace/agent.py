@@ -24,6 +24,7 @@ from threadtrace.node.hierarchy import (
     PidsHierarchy,
     enter_host_cgroup_namespace,
     find_pids_hierarchy,
+    is_in_host_cgroup_namespace,
 )
 from threadtrace.node.limits import NodeLimits, read_node_limits
 from threadtrace.node.processes import ProcessTable
@@ -248,6 +249,14 @@ def _blind_spots(hierarchy: PidsHierarchy, facts: dict[str, Any]) -> list[dict[s
                 "what": "the whole cgroup hierarchy",
                 "effect": "cgroups outside this container have no path and no present count",
                 "remedy": "mount the host's /sys/fs/cgroup, or run with hostPID: true",
+            }
+        )
+    if not is_in_host_cgroup_namespace():
+        spots.append(
+            {
+                "what": "the node's cgroup namespace",
+                "effect": "processes belong to no workload: no top processes, no thread names",
+                "remedy": "add CAP_SYS_ADMIN and CAP_SYS_PTRACE, or share that namespace",
             }
         )
     if facts["in_initial_pid_namespace"] is False:

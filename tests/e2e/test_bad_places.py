@@ -264,3 +264,16 @@ def test_first_event_tells_how_it_counts(host: None) -> None:
         assert len(births) == 1
         assert births[0]["reason"]
         stream.finish()
+
+
+def test_cgroup_namespace_that_cannot_be_left(host: None) -> None:
+    """Then no process is known to belong to a workload, which is said."""
+    less = ("--bounding-set", "-sys_admin,-sys_ptrace", "--inh-caps", "-sys_admin,-sys_ptrace")
+    with Stream(before=("unshare", "-C", "setpriv", *less)) as stream:
+        (blind,) = [
+            spot
+            for spot in stream.started["threadtrace"]["missing"]
+            if "cgroup namespace" in spot["what"]
+        ]
+    assert "no top processes" in blind["effect"]
+    assert "CAP_SYS_PTRACE" in blind["remedy"]

@@ -12,6 +12,8 @@ from threadtrace.errors import UnavailableError
 
 CgroupMode = Literal["v1", "hybrid", "v2"]
 
+# PROC_CGROUP_INIT_INO in the kernel's include/linux/proc_ns.h.
+_HOST_CGROUP_NAMESPACE = 0xEFFFFFFB
 _CLONE_NEWCGROUP = 0x02000000
 # kernfs gives a hierarchy's root the first id (fs/kernfs/dir.c, kernfs_create_root).
 _ROOT_INODE = 1
@@ -77,6 +79,14 @@ def enter_host_cgroup_namespace(root: Path = Path("/")) -> None:
         ctypes.CDLL(None, use_errno=True).setns(fd, _CLONE_NEWCGROUP)
     finally:
         os.close(fd)
+
+
+def is_in_host_cgroup_namespace(root: Path = Path("/")) -> bool:
+    """Whether ``/proc/PID/cgroup`` shows paths from the root; True where that cannot be told."""
+    try:
+        return (root / "proc/self/ns/cgroup").stat().st_ino == _HOST_CGROUP_NAMESPACE
+    except OSError:
+        return True
 
 
 def cgroup_path_of(process_cgroup: str, version: int) -> str | None:
