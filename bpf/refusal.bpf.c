@@ -271,11 +271,14 @@ int on_cgroup_can_fork_exit(struct function_exit *ctx)
 int on_copy_process_exit(struct function_exit *ctx)
 {
 	void *arguments = (void *)ctx->argument[3];
-	struct attempt attempt = {.result = ctx->argument[4]};
+	struct attempt attempt = {};
 	u64 flags;
 
-	if ((u64)attempt.result < FIRST_ERROR_POINTER)
+	if (ctx->argument[4] < FIRST_ERROR_POINTER)
 		return 0;
+	/* To the verifier what the function returns is a pointer, of which no errno may be computed:
+	 * clang from 19 on shifts it. Read by a helper it is a number. */
+	attempt.result = PEEK(long, ctx, offsetof(struct function_exit, argument[4]));
 	attempt.possible = refusing_limits(1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX);
 	if (!is_refusal(attempt.result))
 		return 0;

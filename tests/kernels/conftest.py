@@ -11,6 +11,7 @@ import pytest
 
 from support.puppet import Puppet
 from support.requirements import require
+from support.stream import Stream
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "vagrant"))
 
@@ -29,3 +30,12 @@ def uring(guest: str) -> Iterator[Puppet]:
     """The program that lets io_uring's workers be made, in no cgroup of its own yet."""
     with Puppet(Path(os.environ["THREADTRACE_URING"])) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def agent(guest: str) -> Iterator[Stream]:
+    """One agent for all tests that want it as it usually is: under emulation a start takes long."""
+    with Stream() as running:
+        yield running
+        running.finish()
+        assert not running.losses()

@@ -61,13 +61,13 @@ def refusals_are_explained(stream: Stream, program: Path) -> dict[str, Any]:
     assert own_details["limit_owner"] == own.cgroup.path
     assert (own_details["limit_value"], own_details["usage_value"]) == (1, 1)
 
-    with place(program) as above:
-        below = above.cgroup.child("below")
-        below.add(above.puppet.pid)
-        above.cgroup.set_limit(4)
-        assert above.puppet.do("threads", 3 + REFUSED) == Births(3, REFUSED, errno.EAGAIN)
+    with own_cgroup() as above, Puppet(program) as puppet:
+        below = above.child("below")
+        below.add(puppet.pid)
+        above.set_limit(4)
+        assert puppet.do("threads", 3 + REFUSED) == Births(3, REFUSED, errno.EAGAIN)
         details = told(stream, below.path, REFUSED)
-    assert (details["limit"], details["limit_owner"]) == ("pids_max", above.cgroup.path)
+    assert (details["limit"], details["limit_owner"]) == ("pids_max", above.path)
 
     uid = random.randrange(100_000, 2_000_000_000)
     with place(program) as user:

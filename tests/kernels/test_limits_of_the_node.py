@@ -34,34 +34,34 @@ def tasks_of_the_node() -> int:
 
 
 @pytest.mark.parametrize("limit", ["pid_max", "threads_max"])
-def test_nothing_can_be_created_any_more(guest: str, puppet_program: Path, limit: str) -> None:
+def test_nothing_can_be_created_any_more(
+    guest: str, agent: Stream, puppet_program: Path, limit: str
+) -> None:
     """No PID is free: the agent goes on counting, and says who holds them."""
     # Of pid_max so many are below 300 that the room is some hundreds more.
     present = tasks_of_the_node()
     path = PID_MAX if limit == "pid_max" else THREADS_MAX
     value = present + ROOM + (RESERVED_PIDS if limit == "pid_max" else 0)
-    with Stream() as stream, scene.place(puppet_program) as culprit, setting(path, value):
-        stream.wait_for_ticks()
+    with scene.place(puppet_program) as culprit, setting(path, value):
+        agent.wait_for_ticks()
         births = culprit.puppet.do("keep", ATTEMPTS)
         assert births.error == errno.EAGAIN
         assert births.created + births.refused == ATTEMPTS
         assert births.created >= ROOM // 2
-        details = scene.told(stream, culprit.cgroup.path, births.refused)
+        details = scene.told(agent, culprit.cgroup.path, births.refused)
         assert details["limit"] == limit
         owner = "PID namespace level 0" if limit == "pid_max" else "node"
         assert details["limit_owner"] == owner
         assert details["limit_value"] == value
-        first = scene.refusals(stream, culprit.cgroup.path)[0]
-        assert first["severity_text"] == "FATAL"
+        first = scene.refusals(agent, culprit.cgroup.path)[0]
+        assert first["severity_text"] == "ERROR"
         (most, *_) = details["culprits"]
         assert most["workload"]["name"] == culprit.cgroup.path
         assert culprit.puppet.do("forks", 5).refused == 5, "still nothing is free"
-        stream.wait_for_ticks(3)
+        agent.wait_for_ticks(3)
         culprit.puppet.do("reap")
         culprit.cgroup.wait_for_tasks(1)
-        stream.wait_for_ticks()
+        agent.wait_for_ticks()
         expected = counts(processes=births.created, exited=births.created)
         expected["refused"] = births.refused + 5
-        assert stream.counts(culprit.cgroup.path) == expected
-        stream.finish()
-        assert not stream.losses()
+        assert agent.counts(culprit.cgroup.path) == expected

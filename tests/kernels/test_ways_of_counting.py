@@ -11,21 +11,20 @@ from threadtrace.node.hierarchy import find_pids_hierarchy
 
 
 def test_births_and_refusals(
-    guest: str, puppet_program: Path, record_property: Callable[[str, object], None]
+    guest: str,
+    agent: Stream,
+    puppet_program: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
     """What `auto` chooses here, and that it counts."""
     version = find_pids_hierarchy().version
     assert version == (1 if guest in ("v1", "hybrid") else 2)
-    with Stream() as stream:
-        scene.births_are_counted(stream, puppet_program)
-        details = scene.refusals_are_explained(stream, puppet_program)
-        kinds = scene.hook_kinds(stream)
-        lacking = scene.missing(stream)
-        stream.finish()
-        assert not stream.losses()
+    scene.births_are_counted(agent, puppet_program)
+    details = scene.refusals_are_explained(agent, puppet_program)
+    kinds = scene.hook_kinds(agent)
     record_property("hooks", sorted(kinds))
     record_property("evidence", details["evidence"])
-    record_property("missing", lacking)
+    record_property("missing", scene.missing(agent))
     record_property("pids_version", version)
     assert len(kinds) == 1
-    assert lacking == []
+    assert scene.missing(agent) == []

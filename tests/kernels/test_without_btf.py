@@ -8,16 +8,20 @@ from pathlib import Path
 
 from kernels import scene
 from support.command import assert_one_line, in_private_mounts, threadtrace
-from support.stream import Stream
+from support.stream import Stream, name_of
 
 HIDE_BTF = "mount -t tmpfs none /sys/kernel/btf\n"
+START_SECONDS = 150  # emulated, with the kernel's headers to read
 HIDE_HEADERS = f"mount -t tmpfs none /usr/lib/modules/{os.uname().release}\n"
 
 
 def test_headers_serve(
     guest: str, puppet_program: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with Stream(before=in_private_mounts(HIDE_BTF)) as stream:
+    with Stream(before=in_private_mounts(HIDE_BTF), wait=False) as stream:
+        stream.started = stream.wait_for(
+            lambda event: name_of(event) == "threadtrace.started", START_SECONDS
+        )
         scene.births_are_counted(stream, puppet_program)
         with scene.place(puppet_program) as own:
             own.cgroup.set_limit(1)

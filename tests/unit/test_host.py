@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
+
+import pytest
 
 from threadtrace.probe.host import effective_capabilities, gather, symbols_of
 
@@ -27,6 +30,13 @@ def test_a_bare_host_has_nothing_and_nothing_fails(tmp_path: Path) -> None:
 def test_lockdown_is_the_bracketed_mode(tmp_path: Path) -> None:
     write(tmp_path, "sys/kernel/security/lockdown", "none integrity [confidentiality]\n")
     assert gather(tmp_path).lockdown == "confidentiality"
+
+
+@pytest.mark.parametrize("place", ["build", "source"])
+def test_headers_in_one_place_or_in_two(tmp_path: Path, place: str) -> None:
+    modules = tmp_path / "lib/modules" / platform.release()
+    write(modules, f"{place}/include/linux/kconfig.h", "")
+    assert gather(tmp_path).headers_directory == str(modules / "build")
 
 
 def test_tracepoints_that_exist(tmp_path: Path) -> None:

@@ -106,8 +106,10 @@ def _clone_exit_tracepoints(tracefs: Path) -> tuple[tuple[str, int], ...]:
 
 
 def _headers(root: Path, release: str) -> str | None:
-    directory = root / "lib/modules" / release / "build"
-    return str(directory) if (directory / "include/linux/kconfig.h").exists() else None
+    """Where the kernel's headers are; Debian has most of them in ``source``, beside ``build``."""
+    modules = root / "lib/modules" / release
+    places = (modules / name / "include/linux/kconfig.h" for name in ("build", "source"))
+    return str(modules / "build") if any(map(Path.exists, places)) else None
 
 
 def _lockdown(root: Path) -> str | None:

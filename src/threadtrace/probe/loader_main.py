@@ -179,11 +179,11 @@ def _compiler_flags(
 
 
 def _compile(flags: list[str], plan: HookPlan, compiler_output: int) -> Any:
-    # With this set, bcc looks for headers nowhere else: no modprobe, no download, no guessing.
+    # With this set, bcc looks for headers nowhere else: no modprobe, no download, no guessing. The
+    # kernel's own, where they are to be used, it finds itself, those that Debian keeps apart, too.
+    os.environ.pop("BCC_KERNEL_SOURCE", None)
     if plan.kernel_headers is None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_directory() / "prelude")
-    else:
-        os.environ["BCC_KERNEL_SOURCE"] = plan.kernel_headers
     bpf = _import_bcc()
     try:
         return bpf(text=_translation_unit(), cflags=flags)
