@@ -34,7 +34,7 @@ def _build_command() -> list[str]:
 
 def build(directory: Path) -> list[Object]:
     command = _build_command()
-    require(command, "deploy", "kustomize or kubectl", "install kustomize, from 4.1")
+    require(command, "kustomize", "kustomize or kubectl", "install kustomize, from 4.1")
     done = subprocess.run(
         [*command, str(directory)], check=False, capture_output=True, text=True, timeout=60
     )
