@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from importlib.resources import files
 from typing import Any
@@ -42,6 +43,17 @@ def parsed(line: bytes) -> dict[str, Any]:
 @pytest.fixture
 def writer() -> EventWriter:
     return EventWriter({})
+
+
+def test_lines_that_are_kept_hold_no_more_than_themselves(writer: EventWriter) -> None:
+    """orjson gives back the whole buffer in which it wrote: 8 KiB for a line of 700 bytes."""
+    tracemalloc.start()
+    try:
+        lines = [writer.workload_rates(NOW, workload(), 1.0) for _ in range(500)]
+        kept, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert kept < 2 * sum(map(len, lines))
 
 
 def test_the_schema_is_one() -> None:

@@ -365,7 +365,8 @@ def _fragment(value: Fields) -> orjson.Fragment:
 
 
 def _encoded(event: Fields) -> bytes:
-    return orjson.dumps(event, option=orjson.OPT_APPEND_NEWLINE)
+    # A copy, for the same reason: lines wait for slow outputs and for readers that come back.
+    return b"".join((orjson.dumps(event), b"\n"))
 
 
 def _clipped_line(event: Fields) -> bytes:
