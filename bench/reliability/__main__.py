@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import shlex
 import signal
 import sys
 import tempfile
@@ -32,15 +31,14 @@ def main(arguments: Sequence[str]) -> int:
         print("the scenes attach kernel programs and run containers: run as root", file=sys.stderr)
         return os.EX_NOPERM
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # all is cleaned up then too
-    command = shlex.join(["python", "-m", "bench.reliability", *arguments])
     try:
-        return _play_all(options, command)
+        return _play_all(options)
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 128 + signal.SIGINT
 
 
-def _play_all(options: argparse.Namespace, command: str) -> int:
+def _play_all(options: argparse.Namespace) -> int:
     wrong = 0
     with tempfile.TemporaryDirectory(prefix="threadtrace-packages-") as directory:
         packages = Packages(Path(directory))
@@ -50,7 +48,7 @@ def _play_all(options: argparse.Namespace, command: str) -> int:
             print(as_text(result), flush=True)
             wrong += sum(row.is_met is False for row in result.rows)
             if not options.quick:
-                Played.of(result, command).keep(options.results)
+                Played.of(result).keep(options.results)
     if not options.quick:
         print(f"written: {write_document(options.results, tuple(SCENES))}", file=sys.stderr)
     return os.EX_OK if not wrong else os.EX_SOFTWARE

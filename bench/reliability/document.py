@@ -37,16 +37,15 @@ class Played:
     name: str
     method: str
     rows: list[Row]
-    command: str
     commit: str
     time_s: float
     machine: list[tuple[str, str]]
 
     @classmethod
-    def of(cls, result: Result, command: str) -> Played:
+    def of(cls, result: Result) -> Played:
         rows = list(result.rows)
         now = time.time()
-        return cls(result.name, result.method, rows, command, _commit(), now, machine.describe())
+        return cls(result.name, result.method, rows, _commit(), now, machine.describe())
 
     @classmethod
     def read(cls, file: Path) -> Played:
@@ -67,7 +66,8 @@ class Played:
             cells = (_indented(row.what), row.figure, row.target, met)
             lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
         day = time.strftime("%Y-%m-%d %H:%M", time.gmtime(self.time_s))
-        lines += ["", f"Played {day} UTC at {self.commit}, by `{self.command}`.", ""]
+        load = dict(self.machine).get("load at the start", "unknown")
+        lines += ["", f"Played {day} UTC at {self.commit}; load averages at its end {load}.", ""]
         return "\n".join(lines)
 
 

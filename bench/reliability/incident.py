@@ -68,7 +68,7 @@ def scene(work: Work) -> Iterator[Row]:
         probe = Probe(enter(probed_pod(pods)))
         births = stack.enter_context(traced(running.pid))
         leak = enter(leaking(pods, PER_SECOND))
-        alerts = Alerts(scraping)
+        alerts = Alerts(scraping, (LEAKING, PROBED))
         enter(Repeating(alerts, 0.2))
         probing = enter(Repeating(probe, 1.0))
         wait_until(lambda: len(probe.outcomes) >= 3, 30, "the probes go through")
@@ -123,13 +123,20 @@ def _in_time(began: float, probe: Probe, alerts: Alerts, seen: Delivered) -> Ite
         "before the first refused probe",
         explosion < refused,
     )
+    if not alerts.fired:
+        yield Row("an alert", "never", "before the first refused probe", False)
+        return
     first = min((time_s - began, name) for name, time_s in alerts.fired.items())
     for name, time_s in sorted(alerts.fired.items(), key=lambda item: item[1]):
         after = time_s - began
         is_first = (after, name) == first
-        whom = f", about {alerts.whom[name]}" if alerts.whom[name] else ""
         target = "before the first refused probe" if is_first else ""
-        yield Row(f"alert {name}{whom}", f"{after:.1f} s", target, after < refused or None)
+        yield Row(
+            f"alert {name}, about {alerts.whom[name]}",
+            f"{after:.1f} s",
+            target,
+            after < refused if is_first else None,
+        )
     yield Row("a clone of the probed pod is refused for the first time", f"{refused:.1f} s")
     failed = probe.failed[0]
     yield Row("the first exec probe fails", f"{failed.time_s - began:.1f} s: {failed.said[-120:]}")
@@ -151,7 +158,8 @@ def _verdict(
     yield exactly(
         "exit code of `threadtrace why --connect` (2: forks are refused)", told.returncode, 2
     )
-    yield Row("  what it says", told.stdout.partition("\n")[0])
+    lines = [line.strip() for line in told.stdout.splitlines()]
+    yield Row("  what it says of it", next(line for line in lines if LEAKING in line))
 
 
 def _of(pod: str, events: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -2,7 +2,9 @@
 
 containerd is killed by SIGKILL, a container that runs creates a prime number of threads meanwhile,
 and containerd is started again. The agent is killed by SIGKILL ten times while it writes a file of
-all workloads at an interval of 0.05 s, and started again with the same file and Unix socket.
+all workloads at an interval of 0.05 s, and started again with the same file and Unix socket. It is
+killed once more while rsyslog, stopped by SIGSTOP, does not read what it sends: what it had not
+written then is gone with it.
 
 The clock of this machine is not touched, and no namespace covers CLOCK_REALTIME: the agent runs
 with a library before the C library that gives it another CLOCK_REALTIME, first the true one, then
@@ -23,7 +25,7 @@ from pathlib import Path
 
 from bench.cgroups import own_cgroup
 from bench.figures import Row
-from bench.reliability.collectors import Delivered, longest_gap
+from bench.reliability.collectors import Collector, Delivered, longest_gap
 from bench.reliability.incident import seconds_of
 from bench.reliability.load import busy, streaming
 from bench.reliability.pods import NAMESPACE, pods_below
@@ -37,11 +39,13 @@ _THREADS = 997
 _HOUR_SECONDS = 3600
 _LIMIT = 2_000
 _MAX_TASKS = 64
+_TAIL_BYTES = 1 << 20
 
 
 def scene(work: Work) -> Iterator[Row]:
     yield from runtime_killed(work)
     yield from agent_killed(work)
+    yield from killed_while_it_sends(work)
     yield from clock_set_back(work)
 
 
@@ -111,16 +115,50 @@ def agent_killed(work: Work) -> Iterator[Row]:
             stream.wait_for_ticks(2)
             stream.finish()
     found = Delivered.of(file)
-    runs: dict[str, list[int]] = {}
-    for event in found.events:
-        runs.setdefault(event["agent"]["id"], []).append(event["event"]["sequence"])
-    whole = sum(numbers == list(range(1, len(numbers) + 1)) for numbers in runs.values())
-    yield exactly(f"agent killed {kills} times: runs in its file", len(runs), kills + 1)
-    yield exactly("  runs whose numbers begin with 1 and have no gap", whole, kills + 1)
+    yield exactly(f"agent killed {kills} times: runs in its file", *_runs(found, kills + 1))
     yield exactly("  lines that are not whole", found.broken, 0)
     yield Row("  lines in that file", f"{len(found.events):,}")
     yield exactly("  programs and maps that the kernel still has afterwards", len(left), 0)
     yield exactly("  new runs that answer on the Unix socket of before", answered, kills)
+
+
+def killed_while_it_sends(work: Work) -> Iterator[Row]:
+    with (
+        own_cgroup(_MAX_TASKS) as top,
+        busy(top),
+        Collector(work.packages.rsyslog, work.place("sending")) as file,
+    ):
+        words = ("--output", file.output)
+        with streaming(work, *words, "--all", interval_seconds=0.05) as (stream, agent):
+            stream.wait_for_ticks(3)
+            file.send(signal.SIGSTOP)
+            wait_until(
+                lambda: agent.metric("threadtrace_output_buffered_bytes", output=file.output),
+                60,
+                "nothing is taken any more",
+            )
+            stream.send(signal.SIGKILL)
+            stream.end()
+        file.send(signal.SIGCONT)
+        with streaming(work, *words) as (stream, _):
+            stream.wait_for_ticks(2)
+            stream.finish()
+        end = stream.lines[-1]
+        wait_until(lambda: end in file.file.read_bytes()[-_TAIL_BYTES:], 60, "the last event")
+    found = Delivered.of(file.file)
+    yield exactly("agent killed while a collector did not read: runs in its file", *_runs(found, 2))
+    yield Row("  lines cut off in the middle", f"{found.broken}", "at most 1", found.broken <= 1)
+
+
+def _runs(found: Delivered, wanted: int) -> tuple[str, str]:
+    """How many there are, and of how many the numbers begin with 1 and have no gap."""
+    runs: dict[str, list[int]] = {}
+    for event in found.events:
+        runs.setdefault(event["agent"]["id"], []).append(event["event"]["sequence"])
+    whole = sum(numbers == list(range(1, len(numbers) + 1)) for numbers in runs.values())
+    return f"{len(runs)}, {whole} from 1 on without a gap", (
+        f"{wanted}, {wanted} from 1 on without a gap"
+    )
 
 
 def _is_gone(programs: set[int], maps: set[int]) -> bool:

@@ -3,7 +3,8 @@
 Cgroups come, fork and go, some twenty a second, while Prometheus' own way of asking comes each
 second, readers of both streams come and go, and rsyslog is killed and started again each minute.
 Resident memory and open descriptors are read each second; what is compared are medians of a
-twentieth of the time: after the first tenth, in the middle, at the end.
+twentieth of the time: after the first tenth, when what is kept for readers that come back (120 s, or
+8 MiB) has filled, in the middle, at the end.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def scene(work: Work) -> Iterator[Row]:
             Repeating(churn, 0.05),
             Repeating(lambda: _look(process.pid, agent, seen), 1.0),
             Repeating(readers, 0.5),
-            _Restarts(file, restart),
+            _Restarts(file, restart) as restarts,
         ):
             time.sleep(seconds)
         cost = cpu_seconds(process.pid)
@@ -69,7 +70,8 @@ def scene(work: Work) -> Iterator[Row]:
     found = Delivered.of(file.file)
     yield Row(
         "it lasted",
-        f"{seconds / 60:.0f} minutes, {churn.made:,} cgroups, {readers.count:,} readers",
+        f"{seconds / 60:.0f} minutes, {len(seen.resident):,} scrapes, {churn.made:,} cgroups, "
+        f"{readers.count:,} readers, {restarts.count:,} restarts of rsyslog",
     )
     yield from _flat(
         "resident memory", seen.resident, _FLAT_BYTES, lambda size: f"{size / 1e6:.1f} MB"
@@ -145,6 +147,10 @@ class _Restarts(Repeating):
         super().__init__(self._restart, every_seconds)
         self._file = file
         self.count = -1
+
+    def __enter__(self) -> _Restarts:
+        super().__enter__()
+        return self
 
     def _restart(self) -> None:
         self.count += 1
