@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,9 +27,13 @@ def guest(host: None) -> str:
 
 
 @pytest.fixture
-def uring(guest: str) -> Iterator[Puppet]:
+def uring(guest: str, tmp_path: Path) -> Iterator[Puppet]:
     """The program that lets io_uring's workers be made, in no cgroup of its own yet."""
-    with Puppet(Path(os.environ["THREADTRACE_URING"])) as running:
+    program = Path(os.environ.get("THREADTRACE_URING") or tmp_path / "uring")
+    if not program.exists():
+        source = Path(__file__).with_name("uring.c")
+        subprocess.run(["gcc", "-O1", "-Wall", "-Werror", "-o", program, source], check=True)
+    with Puppet(program) as running:
         yield running
 
 

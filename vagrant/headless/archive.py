@@ -12,9 +12,10 @@ import os
 import re
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
-from headless.kernels import Headless, KernelsError, Package
+from headless.kernels import Headless, Kernel, KernelsError, Package
 
 MIRROR_VARIABLE = "THREADTRACE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
@@ -170,9 +171,60 @@ class Releases:
         return _run([program, *options, *arguments])
 
 
-def newest(headless: Headless) -> tuple[Package, tuple[Package, ...]]:
-    """What the kernel's release has now: the kernel, and its headers."""
-    return Releases((headless.release,)).newest_kernel()
+def newest(headless: Headless) -> Headless:
+    """The entry with what its release has now: the kernel, and its headers.
+
+    Raises:
+        KernelsError: the release cannot be had.
+    """
+    binary, headers = Releases((headless.release,)).newest_kernel()
+    return replace(headless, binary=binary, headers=headers)
+
+
+def obtainable(headless: Headless) -> Headless:
+    """The entry, its packages in the cache; the release's newest where the archive dropped one.
+
+    Raises:
+        KernelsError: neither can be had.
+    """
+    try:
+        _fetch_all(headless)
+    except KernelsError as error:
+        present = newest(headless)
+        if present == headless:
+            raise
+        print(f"   not as listed ({error}); instead: {present.binary.file_name}", flush=True)
+        _fetch_all(present)
+        return present
+    return headless
+
+
+def _fetch_all(headless: Headless) -> None:
+    for package in (headless.binary, *headless.headers):
+        fetch(package)
+
+
+def update(path: Path, kernels: list[Kernel]) -> list[str]:
+    """Write the newest packages of each release into the list; what changed, one line each.
+
+    Raises:
+        KernelsError: a release cannot be had.
+    """
+    text = path.read_text()
+    changes = []
+    for kernel in kernels:
+        if kernel.headless is None:
+            continue
+        present = newest(kernel.headless)
+        pairs = zip(
+            (kernel.headless.binary, *kernel.headless.headers), (present.binary, *present.headers)
+        )
+        for old, new in pairs:
+            if old != new:
+                text = text.replace(old.path, new.path).replace(old.sha256, new.sha256)
+                changes.append(f"{kernel.name}: {new.file_name}")
+    path.write_text(text)
+    return changes
 
 
 def _run(command: list[str], cwd: Path | None = None) -> str:

@@ -11,10 +11,12 @@ import time
 from pathlib import Path
 from typing import Any
 
+from headless.archive import obtainable, update
 from headless.guest import Outcome, boot, last_words
 from headless.image import make_image
 from headless.kernels import (
     CHECKOUT,
+    LIST,
     VAGRANT,
     Kernel,
     KernelsError,
@@ -22,11 +24,11 @@ from headless.kernels import (
     read_list,
     read_toml,
 )
+from headless.matrix import write as write_matrix
 from headless.results import keep, record_of, summary_of
 
 DEFAULT_LIMIT_SECONDS = 900.0
 STAGES = VAGRANT / "stages.toml"
-OWN_PID_MAX_SINCE = (6, 14)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -77,6 +79,12 @@ def _run(options: argparse.Namespace) -> int:
             how = "headless" if kernel.headless else "Vagrant only"
             print(f"{kernel.name:6} {kernel.system:16} bcc {kernel.bcc:5} {how}")
         return 0
+    if options.update:
+        print("\n".join(update(LIST, kernels)) or "nothing is newer")
+        return 0
+    if options.matrix:
+        print(write_matrix(kernels))
+        return 0
     codes = [_test(kernel, options) for kernel in choose(kernels, options.kernels)]
     return max(codes)
 
@@ -88,8 +96,9 @@ def _test(kernel: Kernel, options: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory(prefix="threadtrace-guest-") as name:
         directory = Path(name)
         try:
-            orders = _orders(kernel, options)
-            image = make_image(kernel.headless, directory, orders, options.checkout)
+            orders = _orders(options)
+            headless = obtainable(kernel.headless)
+            image = make_image(headless, directory, orders, options.checkout)
         except KernelsError as error:
             print(f"run-kernels: kernel {kernel.name} did not run: {error}", file=sys.stderr)
             return 2
@@ -111,25 +120,13 @@ def _tell(kernel: Kernel, outcome: Outcome, seconds: float) -> int:
     return 0 if outcome.verdict == "passed" else 1
 
 
-def _orders(kernel: Kernel, options: argparse.Namespace) -> dict[str, Any]:
-    stages = read_toml(STAGES)["stage"]
-    unknown = set(options.stage) - {stage["name"] for stage in stages}
+def _orders(options: argparse.Namespace) -> dict[str, Any]:
+    names = [stage["name"] for stage in read_toml(STAGES)["stage"]]
+    unknown = set(options.stage) - set(names)
     if unknown:
         raise KernelsError(f"{STAGES.name} has no stage {', '.join(sorted(unknown))}")
-    chosen = [stage for stage in stages if not options.stage or stage["name"] in options.stage]
-    has_own_pid_max = _version(kernel.name) >= OWN_PID_MAX_SINCE
-    for stage in chosen:
-        needs = [*stage.pop("needs"), *(["pid_namespaces"] if has_own_pid_max else [])]
-        stage["environment"] = {"THREADTRACE_REQUIRE": ",".join(needs)}
-    return {
-        "stages": chosen,
-        "arguments": options.pytest,
-        "environment": {"THREADTRACE_KERNEL": kernel.name},
-    }
-
-
-def _version(name: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in name.split("."))
+    chosen = [name for name in names if not options.stage or name in options.stage]
+    return {"stages": chosen, "arguments": options.pytest}
 
 
 def _show(data: bytes) -> None:

@@ -1,0 +1,99 @@
+"""The list of kernels and those who read it: no guest is needed."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from headless import archive, kernels
+from headless.guest import Outcome
+from headless.matrix import DOCUMENT
+
+from support.requirements import require
+
+LISTED = kernels.read_list()
+HEADLESS = [kernel for kernel in LISTED if kernel.headless]
+
+
+def test_names_are_unique_and_each_can_run_somewhere() -> None:
+    names = [kernel.name for kernel in LISTED]
+    assert len(set(names)) == len(names)
+    for kernel in LISTED:
+        assert kernel.headless or kernel.box, kernel.name
+
+
+def test_packages_are_paths_below_a_mirror_with_checksums() -> None:
+    for kernel in HEADLESS:
+        assert kernel.headless is not None
+        for package in (kernel.headless.binary, *kernel.headless.headers):
+            assert re.fullmatch(r"pool/[\w./+-]+_(amd64|all)\.deb", package.path)
+            assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
+    assert "://" not in kernels.LIST.read_text()
+
+
+def test_all_that_can_are_chosen_where_none_is_named() -> None:
+    assert kernels.choose(LISTED, []) == HEADLESS
+
+
+@pytest.mark.parametrize(("name", "remedy"), [("4.19", "it has 5.10"), ("6.8", "vagrant up 6.8")])
+def test_a_kernel_that_cannot_be_chosen(name: str, remedy: str) -> None:
+    with pytest.raises(kernels.KernelsError, match=remedy):
+        kernels.choose(LISTED, [name])
+
+
+def test_a_verdict_needs_both_the_line_and_the_status() -> None:
+    passed = Outcome(messages=[{"verdict": "passed"}], exit_code=33)
+    assert passed.verdict == "passed"
+    assert replace(passed, exit_code=0).verdict is None
+    assert replace(passed, exit_code=35).verdict is None
+    assert replace(passed, messages=[]).verdict is None
+    assert Outcome(messages=[{"verdict": "failed"}], exit_code=35).verdict == "failed"
+
+
+def test_a_package_that_is_not_what_the_list_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    require(Path("/usr/lib/apt/apt-helper").exists(), "apt", "apt", "a system with apt")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(archive.MIRROR_VARIABLE, (tmp_path / "mirror").as_uri())
+    package = kernels.Package("pool/any_amd64.deb", "0" * 64)
+    for content in (None, b"another"):
+        if content is not None:
+            (tmp_path / "mirror/pool").mkdir(parents=True)
+            (tmp_path / "mirror" / package.path).write_bytes(content)
+        with pytest.raises(kernels.KernelsError, match="apt-helper failed"):
+            archive.fetch(package)
+    assert not list((tmp_path / "cache/threadtrace/kernels/packages").iterdir())
+    right = replace(package, sha256=archive.checksum(tmp_path / "mirror" / package.path))
+    assert archive.fetch(right).read_bytes() == b"another"
+
+
+def test_the_matrix_has_every_kernel() -> None:
+    text = DOCUMENT.read_text()
+    for kernel in LISTED:
+        assert kernel.name in text
+        assert kernel.system in text
+
+
+def test_the_vagrantfile_is_valid(tmp_path: Path) -> None:
+    require(shutil.which("vagrant"), "vagrant", "vagrant", "apt-get install vagrant")
+    done = subprocess.run(
+        ["vagrant", "validate", "--ignore-provider"],
+        cwd=kernels.VAGRANT,
+        env={
+            **os.environ,
+            "VAGRANT_HOME": str(tmp_path),
+            "VAGRANT_DOTFILE_PATH": str(tmp_path / "state"),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    for kernel in LISTED:
+        assert (f"{kernel.name}:" in done.stdout) == bool(kernel.box)

@@ -1,0 +1,136 @@
+"""docs/support-matrix.md, from what the last run on each kernel was found to do."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from headless.archive import cache_directory
+from headless.kernels import CHECKOUT, Kernel, KernelsError
+
+DOCUMENT = CHECKOUT / "docs/support-matrix.md"
+_NO_RESULT = "not tested"
+_HEAD = """# Support matrix
+
+Made by `vagrant/run-kernels --matrix` from the results of `make test-kernels`: each kernel of
+[vagrant/kernels.toml](../vagrant/kernels.toml) boots in a guest of its own, with the bcc of its
+distribution, and runs the tests that [vagrant/stages.toml](../vagrant/stages.toml) names. Do not
+edit.
+
+"""
+_TAIL = """
+**the same** means: births by each way to create a task, and refusals by `pids.max` of the own
+cgroup, by that of one above and by RLIMIT_NPROC, are told with the same numbers, limits and owners
+as by every other hook and kernel (`tests/kernels/scene.py`). **CLONE_INTO_CGROUP** is told where
+the limit of the cgroup that the child was to be born into is named; before 5.15 only fexit knows of
+that flag, and the others leave the owner out.
+
+Without BTF but with the kernel's headers everything is counted, but not which limit refused:
+`threadtrace.started` says so under `missing`. Without headers, too, threadtrace ends with one line
+that names the package to install. Likewise with lockdown in confidentiality mode, which forbids
+programs to read kernel memory: the line names `lockdown=integrity`.
+
+"""
+_WAYS = "tests/kernels/test_ways_of_counting.py::test_births_and_refusals"
+_HOOK = "tests/kernels/test_hooks.py::test_each_hook_tells_the_same"
+_NODE = "tests/kernels/test_limits_of_the_node.py::test_nothing_can_be_created_any_more"
+_URING = "tests/kernels/test_io_uring.py::test_workers_are_counted_and_refused_ones_too"
+_BTF = "tests/kernels/test_without_btf.py"
+_LOCKDOWN = "tests/kernels/test_lockdown.py::test_confidentiality_is_refused"
+
+Message = dict[str, Any]
+
+
+def _the_same(recorded: Message) -> str:
+    owner = recorded.get("clone_into_cgroup")
+    if owner is None:
+        hooks = ", ".join(recorded.get("hooks", ()))
+        return f"the same ({hooks})" if hooks else "the same"
+    seen = "stage seen" if recorded["evidence"] == "kernel_stage" else "cause inferred"
+    return f"the same; {seen}; CLONE_INTO_CGROUP {owner}"
+
+
+def _said(_: Message) -> str:
+    return "refused at start, in one line"
+
+
+def _counted(_: Message) -> str:
+    return "told"
+
+
+def _without_btf(recorded: Message) -> str:
+    return f"counted ({', '.join(recorded['hooks'])}); limit told as `{recorded['limit']}`"
+
+
+# What is said: (row, stage, test, the cell where it passed).
+_ROWS: tuple[tuple[str, str, str, Callable[[Message], str]], ...] = (
+    ("chosen by itself, cgroup v2", "v2", _WAYS, _the_same),
+    ("`--refusal-hook fexit`", "v2", f"{_HOOK}[fexit]", _the_same),
+    ("`--refusal-hook kretprobe`", "v2", f"{_HOOK}[kretprobe]", _the_same),
+    ("`--refusal-hook tracepoint`", "v2", f"{_HOOK}[tracepoint]", _the_same),
+    ("cgroup v1", "v1", _WAYS, _the_same),
+    ("cgroup hybrid, pids in v1", "hybrid", _WAYS, _the_same),
+    ("the node's pid_max used up", "v2", f"{_NODE}[pid_max]", _counted),
+    ("the node's threads-max used up", "v2", f"{_NODE}[threads_max]", _counted),
+    ("io_uring's workers refused", "v2", _URING, _counted),
+    ("lockdown: integrity", "integrity", _WAYS, _the_same),
+    ("lockdown: confidentiality", "confidentiality", _LOCKDOWN, _said),
+    ("no BTF, headers", "v2", f"{_BTF}::test_headers_serve", _without_btf),
+    ("no BTF, no headers", "v2", f"{_BTF}::test_neither_is_told_in_one_line", _said),
+)
+
+
+def write(kernels: list[Kernel]) -> Path:
+    """Write the document.
+
+    Raises:
+        KernelsError: a kernel has no result yet.
+    """
+    tested = [kernel for kernel in kernels if kernel.headless]
+    results = [_result(kernel) for kernel in tested]
+    lines = [_row("", [f"**{kernel.name}**, {kernel.system}" for kernel in tested])]
+    lines.append(_row("---", ["---"] * len(tested)))
+    lines.append(_row("kernel", [f"`{result['hello']['kernel']}`" for result in results]))
+    lines.append(_row("bcc", [kernel.bcc for kernel in tested]))
+    lines.append(_row("Python", [result["hello"]["python"] for result in results]))
+    for name, stage, test, cell in _ROWS:
+        lines.append(_row(name, [_cell(result, stage, test, cell) for result in results]))
+    lines.append(_row("all tests", [_numbers(result) for result in results]))
+    others = [f"{kernel.name} ({kernel.system})" for kernel in kernels if not kernel.headless]
+    rest = f"At a desk only, with `vagrant up`, and not in this table: {', '.join(others)}.\n"
+    DOCUMENT.write_text(_HEAD + "\n".join(lines) + "\n" + _TAIL + rest)
+    return DOCUMENT
+
+
+def _result(kernel: Kernel) -> Message:
+    path = cache_directory() / "results" / f"{kernel.name}.json"
+    if not path.exists():
+        raise KernelsError(
+            f"kernel {kernel.name} has no result: make test-kernels KERNEL={kernel.name}"
+        )
+    found: Message = json.loads(path.read_text())
+    if not found["hello"]:
+        raise KernelsError(f"kernel {kernel.name} did not boot in its last run")
+    return found
+
+
+def _row(name: str, cells: list[str]) -> str:
+    return f"| {' | '.join([name, *cells])} |"
+
+
+def _cell(result: Message, stage: str, test: str, cell: Callable[[Message], str]) -> str:
+    for message in result["messages"]:
+        if message.get("stage") == stage and message.get("test") == test:
+            if message["outcome"] == "passed":
+                return cell(message["recorded"])
+            return f"**{message['outcome']}**"
+    return _NO_RESULT
+
+
+def _numbers(result: Message) -> str:
+    numbers = Counter(m["outcome"] for m in result["messages"] if "test" in m)
+    told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(numbers.items()))
+    return f"{told} ({result['seconds']:.0f} s, {result['accelerator']})"
