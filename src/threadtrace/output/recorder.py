@@ -16,6 +16,7 @@ from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
+from threadtrace.output.lines import happening_lines, tick_lines
 from threadtrace.output.record_files import RecordDirectory, RecordFile
 from threadtrace.output.record_window import Window, compressed
 from threadtrace.probe.records import Limit
@@ -155,12 +156,8 @@ class Recorder:
     def on_happenings(self, happened: Happenings) -> None:
         """Workloads appeared, clones were refused, an explosion was called."""
         now, writer = self._clock.seconds(), self._writer
-        for entry in happened.started:
-            self.window.add(writer.workload_started(entry), now)
-        for refusal in happened.refusals:
-            self.window.add(writer.fork_refused(refusal), now)
-        for explosion in happened.explosions:
-            self.window.add(writer.explosion(explosion), now)
+        for _, line in happening_lines(writer, happened):
+            self.window.add(line, now)
         reason = self._trigger.see(now, happened.explosions, _by_a_limit(happened.refusals))
         self._begin(reason, now)
         # At once when it begins; then at most once a second, so that members do not get too small.
@@ -170,23 +167,12 @@ class Recorder:
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
         now, writer, window = self._clock.seconds(), self._writer, self.window
-        time_ns, seconds = snapshot.time_ns, snapshot.node.interval_seconds
         is_key_frame = now >= self._key_frame_due
         if is_key_frame:
             window.seal(now)
             self._key_frame_due = now + self._options.key_frame_seconds
-        window.add(writer.node_limits(time_ns, snapshot.node), now)
-        for workload in snapshot.workloads:
-            if is_key_frame or workload.is_active:
-                window.add(writer.workload_rates(time_ns, workload, seconds), now)
-        for refusal in snapshot.refusals:
-            window.add(writer.fork_refused(refusal), now)
-        for explosion in snapshot.explosions:
-            window.add(writer.explosion(explosion), now)
-        for ended in snapshot.ended:
-            window.add(writer.workload_ended(ended), now)
-        for loss in snapshot.losses:
-            window.add(writer.loss(time_ns, loss), now)
+        for _, line in tick_lines(writer, snapshot, is_key_frame):
+            window.add(line, now)
         reason = self._trigger.see(now, snapshot.explosions, _by_a_limit(snapshot.refusals))
         self._begin(reason, now)
         if self._incident is not None:

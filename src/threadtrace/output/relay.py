@@ -18,6 +18,7 @@ from threadtrace.model.explosion import Explosion, Transition
 from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
+from threadtrace.output.lines import RankedLine, happening_lines, tick_lines
 from threadtrace.output.relay_window import Line, RelayWindow
 
 _TICK_END = b"\n"
@@ -86,14 +87,14 @@ class Relay:
         """Workloads appeared, clones were refused, threads explode."""
         self._follow(happened.explosions)
         if self._listeners:
-            self._keep(_lines_of_happenings(self._writer, happened), ends_tick=False)
+            self._keep(happening_lines(self._writer, happened), ends_tick=False)
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
         is_first, self._last = self._last is None, snapshot
         self._follow(snapshot.explosions)
         if self._listeners:
-            self._keep(_lines_of_tick(self._writer, snapshot, is_first), ends_tick=True)
+            self._keep(tick_lines(self._writer, snapshot, is_first), ends_tick=True)
 
     def opening(self, lost: int) -> Iterator[Line]:
         """What there is, for a reader that knows nothing, made as it is asked for.
@@ -109,7 +110,7 @@ class Relay:
             yield _split(writer.loss(now_ns, Loss("connection", lost)))
         if last is not None:
             told = last._replace(ended=(), refusals=(), losses=(), explosions=explosions)
-            yield from map(_split, _lines_of_tick(writer, told, True))
+            yield from (_split(line) for _, line in tick_lines(writer, told, True))
 
     def _follow(self, explosions: list[Explosion] | tuple[Explosion, ...]) -> None:
         for explosion in explosions:
@@ -119,8 +120,8 @@ class Relay:
                 under_way = explosion._replace(transition=Transition.UPDATED)
                 self._explosions[explosion.number] = under_way
 
-    def _keep(self, lines: Iterator[bytes], ends_tick: bool) -> None:
-        batch = list(map(_split, lines))
+    def _keep(self, lines: Iterator[RankedLine], ends_tick: bool) -> None:
+        batch = [_split(line) for _, line in lines]
         if batch:
             self.window.add(batch, ends_tick, self._clock())
 
@@ -202,25 +203,6 @@ def relayed(output: Output, agent: Agent, details: Fields) -> Output:
     relay = Relay(time.time_ns(), details, agent.counts_refusals)
     agent.answers.broadcast = relay
     return RelayedOutput(output, relay)
-
-
-def _lines_of_happenings(writer: EventWriter, happened: Happenings) -> Iterator[bytes]:
-    yield from map(writer.workload_started, happened.started)
-    yield from map(writer.fork_refused, happened.refusals)
-    yield from map(writer.explosion, happened.explosions)
-
-
-def _lines_of_tick(writer: EventWriter, snapshot: Snapshot, with_idle: bool) -> Iterator[bytes]:
-    time_ns, seconds = snapshot.time_ns, snapshot.node.interval_seconds
-    yield writer.node_limits(time_ns, snapshot.node)
-    for workload in snapshot.workloads:
-        if with_idle or workload.is_active:
-            yield writer.workload_rates(time_ns, workload, seconds)
-    yield from map(writer.fork_refused, snapshot.refusals)
-    yield from map(writer.explosion, snapshot.explosions)
-    yield from map(writer.workload_ended, snapshot.ended)
-    for loss in snapshot.losses:
-        yield writer.loss(time_ns, loss)
 
 
 def _split(line: bytes) -> Line:

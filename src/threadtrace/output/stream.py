@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import islice
+from itertools import groupby, islice
+from operator import itemgetter
 from typing import Protocol
 
 from threadtrace.delivery.buffer import Rank
@@ -11,6 +12,7 @@ from threadtrace.model.snapshot import Happenings, Loss, Snapshot
 from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.filters import EventFilter
+from threadtrace.output.lines import RankedLine, happening_lines, tick_lines
 
 # Lines of a tick that wait for each other: together half a megabyte.
 _LINES_AT_ONCE = 512
@@ -51,30 +53,20 @@ class EventStream:
 
     def on_start(self, time_ns: int, details: Fields) -> None:
         """The agent counts."""
-        self._write([self._writer.started(time_ns, details)], Rank.KEPT)
+        self._write([(Rank.KEPT, self._writer.started(time_ns, details))])
 
     def on_happenings(self, happened: Happenings) -> None:
         """Workloads appeared, clones were refused, threads explode."""
-        writer = self._writer
-        self._write(map(writer.workload_started, happened.started), Rank.COMINGS)
-        self._write(map(writer.fork_refused, happened.refusals), Rank.KEPT)
-        self._write(map(writer.explosion, happened.explosions), Rank.KEPT)
+        self._write(happening_lines(self._writer, happened))
 
     def on_snapshot(self, snapshot: Snapshot) -> None:
         """A tick."""
-        now, writer = snapshot.time_ns, self._writer
-        seconds = snapshot.node.interval_seconds
-        self._write([writer.node_limits(now, snapshot.node)], Rank.RATES)
-        shown = (shot for shot in snapshot.workloads if shot.is_active or self._include_idle)
-        self._write((writer.workload_rates(now, shot, seconds) for shot in shown), Rank.RATES)
-        self._write(map(writer.fork_refused, snapshot.refusals), Rank.KEPT)
-        self._write(map(writer.explosion, snapshot.explosions), Rank.KEPT)
-        self._write(map(writer.workload_ended, snapshot.ended), Rank.COMINGS)
-        self._tell_losses(now, [*snapshot.losses, *self._own_losses()])
+        losses = *snapshot.losses, *self._own_losses()
+        self._write(tick_lines(self._writer, snapshot._replace(losses=losses), self._include_idle))
 
     def on_end(self, time_ns: int) -> None:
         """After the last tick: what was lost of it."""
-        self._tell_losses(time_ns, self._own_losses())
+        self._write((Rank.KEPT, self._writer.loss(time_ns, loss)) for loss in self._own_losses())
 
     def _own_losses(self) -> list[Loss]:
         losses = []
@@ -85,10 +77,8 @@ class EventStream:
             losses.append(Loss("rate_limit", excess))
         return losses
 
-    def _tell_losses(self, time_ns: int, losses: list[Loss]) -> None:
-        self._write((self._writer.loss(time_ns, loss) for loss in losses), Rank.KEPT)
-
-    def _write(self, lines: Iterable[bytes], rank: Rank) -> None:
-        admitted = filter(None, lines)
-        while batch := list(islice(admitted, _LINES_AT_ONCE)):
-            self._sink.write(batch, rank)
+    def _write(self, lines: Iterable[RankedLine]) -> None:
+        for rank, told in groupby(lines, key=itemgetter(0)):
+            admitted = (line for _, line in told if line)
+            while batch := list(islice(admitted, _LINES_AT_ONCE)):
+                self._sink.write(batch, rank)
