@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import threading
@@ -16,6 +17,14 @@ from containers.cgroups import pids_directory, pids_path_of
 from deploy.agent_container import CAPABILITIES, Sandbox, process_of, started
 from support.waiting import wait_until
 
+# include/uapi/linux/capability.h
+_NUMBERS = {
+    "CAP_DAC_READ_SEARCH": 2,
+    "CAP_SYS_PTRACE": 19,
+    "CAP_SYS_ADMIN": 21,
+    "CAP_SYS_NICE": 23,
+    "CAP_SYS_RESOURCE": 24,
+}
 _START_SECONDS, _STOP_SECONDS = 60.0, 30.0
 
 
@@ -36,6 +45,15 @@ class Contained:
     @property
     def tasks(self) -> int:
         return len(os.listdir(f"/proc/{self.pid}/task"))
+
+    @property
+    def capabilities(self) -> str:
+        """Those in effect, out of what it was to be given."""
+        status = Path(f"/proc/{self.pid}/status").read_text()
+        found = re.search(r"^CapEff:\s+(\w+)", status, re.MULTILINE)
+        effective = int(found[1], 16) if found else 0
+        held = [name for name in CAPABILITIES if effective >> _NUMBERS[name] & 1]
+        return f"{', '.join(held)} (CapEff {effective:x})".replace("CAP_", "")
 
     def allow_no_more_tasks(self) -> int:
         """Its pids.max is what it holds; the number."""

@@ -30,11 +30,10 @@ from bench.reliability.alerts import Alerts
 from bench.reliability.asking import Agent
 from bench.reliability.births import traced
 from bench.reliability.collectors import Collector, Delivered, completeness
-from bench.reliability.contained import Contained, contained
+from bench.reliability.contained import contained
 from bench.reliability.pods import LEAKING, NAMESPACE, PROBED, Pods, Probe, leaking, pods_below
 from bench.reliability.pods import probed as probed_pod
 from bench.reliability.work import Repeating, Work, exactly, free_address
-from deploy.agent_container import CAPABILITIES
 from e2e.test_prometheus import RULES, TOKEN, prometheus
 from support.waiting import wait_until
 
@@ -79,10 +78,14 @@ def scene(work: Work) -> Iterator[Row]:
         wait_until(lambda: probe.failed, _WITHIN_SECONDS, "a probe fails")
         time.sleep(_AFTERWARDS_SECONDS)
         probing.stop()
+        capabilities = running.capabilities
         code = running.finish()
         yield from _in_time(began, probe, alerts, Delivered.of(files[0].file))
         yield from _verdict(why, told, pods)
-        yield from _delivered(files, running, code)
+        yield from _delivered(files, code)
+        yield Row("capabilities of the agent", capabilities)
+        said = b" / ".join(map(bytes.strip, running.said)).decode()
+        yield Row("what the agent had to say", said or "nothing")
     yield exactly("tasks that the agent made or asked for meanwhile", births.born + births.asked, 0)
     yield Row("tasks made on the machine meanwhile, seen by the same tracer", f"{births.node:,}")
 
@@ -170,7 +173,7 @@ def _plain(name: object) -> str:
     return name if isinstance(name, str) else json.dumps(name)
 
 
-def _delivered(files: Sequence[Collector], running: Contained, code: int) -> Iterator[Row]:
+def _delivered(files: Sequence[Collector], code: int) -> Iterator[Row]:
     yield exactly("exit code of the agent after SIGTERM", code, 143)
     last = max(Delivered.of(files[0].file).numbers)
     for name, file in zip(("rsyslog", "syslog-ng"), files):
@@ -181,11 +184,6 @@ def _delivered(files: Sequence[Collector], running: Contained, code: int) -> Ite
         {str(event) for event in Delivered.of(files[0].file).events}
         == {str(event) for event in Delivered.of(files[1].file).events},
         True,
-    )
-    yield Row("capabilities of the agent's container", ", ".join(CAPABILITIES).replace("CAP_", ""))
-    yield Row(
-        "what the agent had to say",
-        b" / ".join(map(bytes.strip, running.said)).decode() or "nothing",
     )
 
 

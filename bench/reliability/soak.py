@@ -3,8 +3,8 @@
 Cgroups come, fork and go, some twenty a second, while Prometheus' own way of asking comes each
 second, readers of both streams come and go, and rsyslog is killed and started again each minute.
 Resident memory and open descriptors are read each second; what is compared are medians of a
-twentieth of the time: after the first tenth, when what is kept for readers that come back (120 s, or
-8 MiB) has filled, in the middle, at the end.
+twentieth of the time: after the first tenth, when what is kept for readers that come back (120 s,
+or 8 MiB) has filled, in the middle, at the end.
 """
 
 from __future__ import annotations
