@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import pytest
 
@@ -14,7 +16,12 @@ from threadtrace.probe.btf import KernelTypes
 NODE_PID_MAX = Path("/proc/sys/kernel/pid_max")
 
 
-@pytest.fixture(scope="module")
+def _scope(fixture_name: str, config: pytest.Config) -> Literal["module", "session"]:
+    """In an emulated guest a start takes ten seconds: one agent for all modules."""
+    return "session" if "THREADTRACE_GUEST" in os.environ else "module"
+
+
+@pytest.fixture(scope=_scope)
 def stream(host: None) -> Iterator[Stream]:
     """One agent for all tests of a module: each has cgroups of its own, so sums do not mix."""
     with Stream() as running:

@@ -39,8 +39,12 @@ def uring(guest: str, tmp_path: Path) -> Iterator[Puppet]:
 
 @pytest.fixture(scope="session")
 def agent(guest: str) -> Iterator[Stream]:
-    """One agent for all tests that want it as it usually is: under emulation a start takes long."""
-    with Stream() as running:
+    """One agent for all tests that want nothing special: under emulation a start takes long.
+
+    In the first stage, where all hook kinds are forced in turn, it is that of fexit.
+    """
+    forced = ("--refusal-hook", "fexit") if guest == "v2" else ()
+    with Stream(*forced) as running:
         yield running
         running.finish()
         assert not running.losses()

@@ -26,8 +26,10 @@ from headless.kernels import (
 )
 from headless.matrix import write as write_matrix
 from headless.results import keep, record_of, summary_of
+from headless.several import run_all
 
 DEFAULT_LIMIT_SECONDS = 900.0
+_SAYINGS = {0: "passed", 1: "failed", 2: "did not run"}
 STAGES = VAGRANT / "stages.toml"
 
 
@@ -40,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
     )
     made.add_argument("kernels", nargs="*", metavar="KERNEL", help="such as 6.12 (default: all)")
     made.add_argument("--stage", action="append", default=[], help="only this stage")
+    made.add_argument("--jobs", type=int, default=2, help="so many guests at a time (default: 2)")
     made.add_argument("--limit", type=float, default=DEFAULT_LIMIT_SECONDS, help="seconds a guest")
     made.add_argument("--checkout", type=Path, default=CHECKOUT, help="whose sources are tested")
     made.add_argument("--list", action="store_true", help="tell what is listed, and end")
@@ -85,8 +88,16 @@ def _run(options: argparse.Namespace) -> int:
     if options.matrix:
         print(write_matrix(kernels))
         return 0
-    codes = [_test(kernel, options) for kernel in choose(kernels, options.kernels)]
-    return max(codes)
+    chosen = choose(kernels, options.kernels)
+    if len(chosen) == 1:
+        return _test(chosen[0], options)
+    own = [f"--limit={options.limit}", f"--checkout={options.checkout}"]
+    own += [f"--stage={stage}" for stage in options.stage]
+    names = [kernel.name for kernel in chosen]
+    codes = run_all(names, [*own, "--", *options.pytest], options.jobs)
+    for name, code in codes.items():
+        print(f"== {name}: {_SAYINGS.get(code, f'ended with {code}')}")
+    return max(map(abs, codes.values()))
 
 
 def _test(kernel: Kernel, options: argparse.Namespace) -> int:

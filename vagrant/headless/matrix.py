@@ -35,7 +35,7 @@ programs to read kernel memory: the line names `lockdown=integrity`.
 
 """
 _WAYS = "tests/kernels/test_ways_of_counting.py::test_births_and_refusals"
-_HOOK = "tests/kernels/test_hooks.py::test_each_hook_tells_the_same"
+_HOOK = "tests/kernels/test_hooks.py::test"
 _NODE = "tests/kernels/test_limits_of_the_node.py::test_nothing_can_be_created_any_more"
 _URING = "tests/kernels/test_io_uring.py::test_workers_are_counted_and_refused_ones_too"
 _BTF = "tests/kernels/test_without_btf.py"
@@ -67,16 +67,15 @@ def _without_btf(recorded: Message) -> str:
 
 # What is said: (row, stage, test, the cell where it passed).
 _ROWS: tuple[tuple[str, str, str, Callable[[Message], str]], ...] = (
-    ("chosen by itself, cgroup v2", "v2", _WAYS, _the_same),
-    ("`--refusal-hook fexit`", "v2", f"{_HOOK}[fexit]", _the_same),
-    ("`--refusal-hook kretprobe`", "v2", f"{_HOOK}[kretprobe]", _the_same),
-    ("`--refusal-hook tracepoint`", "v2", f"{_HOOK}[tracepoint]", _the_same),
+    ("`--refusal-hook fexit`, cgroup v2", "v2", f"{_HOOK}_fexit", _the_same),
+    ("`--refusal-hook kretprobe`", "v2", f"{_HOOK}_others[kretprobe]", _the_same),
+    ("`--refusal-hook tracepoint`", "v2", f"{_HOOK}_others[tracepoint]", _the_same),
     ("cgroup v1", "v1", _WAYS, _the_same),
     ("cgroup hybrid, pids in v1", "hybrid", _WAYS, _the_same),
     ("the node's pid_max used up", "v2", f"{_NODE}[pid_max]", _counted),
     ("the node's threads-max used up", "v2", f"{_NODE}[threads_max]", _counted),
     ("io_uring's workers refused", "v2", _URING, _counted),
-    ("lockdown: integrity", "integrity", _WAYS, _the_same),
+    ("lockdown: integrity, cgroup v2", "integrity", _WAYS, _the_same),
     ("lockdown: confidentiality", "confidentiality", _LOCKDOWN, _said),
     ("no BTF, headers", "v2", f"{_BTF}::test_headers_serve", _without_btf),
     ("no BTF, no headers", "v2", f"{_BTF}::test_neither_is_told_in_one_line", _said),
