@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bench.reliability import alive, incident, lives, sinks, soak, starvation, strangers
+from bench.reliability import alive, crowd, incident, lives, sinks, soak, starvation, strangers
 from bench.reliability.work import Scene
 
 
@@ -22,6 +22,7 @@ SCENES: dict[str, Entry] = {
     "sinks": Entry(sinks.scene, sinks.__doc__ or "", 480),
     "lives": Entry(lives.scene, lives.__doc__ or "", 300),
     "strangers": Entry(strangers.scene, strangers.__doc__ or "", 480),
+    "crowd": Entry(crowd.scene, crowd.__doc__ or "", 300),
     "starvation": Entry(starvation.scene, starvation.__doc__ or "", 300),
     "soak": Entry(soak.scene, soak.__doc__ or "", 300),
 }

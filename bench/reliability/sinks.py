@@ -2,9 +2,14 @@
 
 An agent with an interval of 0.2 s beside a load of cgroups that come, fork and go, some hundred
 events a second. rsyslog, with the configuration of deploy/log-shippers, is killed by SIGKILL three
-times and started again each time; it is stopped by SIGSTOP for a minute. A file system of 8 MiB, in
-a mount namespace of the agent's own, is filled by somebody else's file for a while: once with the
-usual buffer, once with the smallest that can be chosen (64 KiB), where something has to be dropped.
+times and started again each time; it is stopped by SIGSTOP for a minute; it is stopped for a minute
+and then killed, so that what lay unread in its socket is gone with it. (TCP tells nobody what a
+reader has read: the agent repeats the last 256 KiB to the next one; the kernel may hold more for
+one that is stopped, up to the last of net.ipv4.tcp_rmem. A Unix socket holds less.)
+
+A file system of 8 MiB, in a mount namespace of the agent's own, is filled by somebody else's file
+for a while: once with the usual buffer, once with the smallest that can be chosen (64 KiB), where
+something has to be dropped.
 """
 
 from __future__ import annotations
@@ -37,6 +42,7 @@ _MOUNT = 'mount -t tmpfs -o size="$1",mode=755 none "$2"; shift 2; exec "$@"'
 def scene(work: Work) -> Iterator[Row]:
     yield from collector_killed(work)
     yield from collector_stopped(work)
+    yield from stopped_and_killed(work)
     yield from full_disk(work)
     yield from full_disk(work, "full disk, 64 KiB of buffer", "--buffer-bytes", _SMALLEST_BUFFER)
 
@@ -72,9 +78,10 @@ def collector_stopped(work: Work) -> Iterator[Row]:
     ):
         _wait_connected(agent.metric, file)
         file.send(signal.SIGSTOP)
-        seen = len(stream.events)
+        seen, size = len(stream.lines), file.size()
         time.sleep(seconds)
-        told = stream.events[seen:]
+        told, grown = stream.events[seen:], file.size() - size
+        sent = sum(map(len, stream.lines[seen:]))
         waiting = agent.metric("threadtrace_output_buffered_bytes", output=file.output)
         file.send(signal.SIGCONT)
         start, last = time.monotonic(), len(stream.events)
@@ -90,10 +97,41 @@ def collector_stopped(work: Work) -> Iterator[Row]:
         "at most 1 s",
         gap <= 1,
     )
-    waited = f"{waiting / 1e6:.2f} MB of {len(told):,} events; all there {late:.1f} s later"
+    yield exactly("  bytes that it wrote meanwhile", grown, 0)
+    waited = (
+        f"{len(told):,} events, {sent / 1e6:.2f} MB: {waiting / 1e6:.2f} MB in the agent, the "
+        f"rest in the kernel; all there {late:.2f} s after it went on"
+    )
     yield Row("  what waited for it", waited)
     yield from completeness("  then", Delivered.of(file.file), len(stream.events))
     yield exactly("  exit code of the agent after SIGTERM", code, EXIT_TERMINATED)
+
+
+def stopped_and_killed(work: Work) -> Iterator[Row]:
+    seconds = work.seconds(60, 5)
+    with (
+        own_cgroup(_MAX_TASKS) as top,
+        Collector(work.packages.rsyslog, work.place("stopped-killed")) as file,
+        streaming(work, "--output", file.output) as (stream, agent),
+        busy(top),
+    ):
+        _wait_connected(agent.metric, file)
+        file.send(signal.SIGSTOP)
+        time.sleep(seconds)
+        file.kill()
+        file.start()
+        _wait_connected(agent.metric, file)
+        stream.wait_for_ticks(2)
+        _end(stream)
+        file.wait_for(len(stream.events))
+    found = Delivered.of(file.file)
+    missing, told = found.missing(len(stream.events)), found.losses.total()
+    yield Row(
+        f"rsyslog, stopped for {seconds:.0f} s and then killed: events that lay in the kernel",
+        f"{missing:,} of {len(stream.events):,} missing, {told:,} told as lost",
+        "0 missing",
+        missing == 0,
+    )
 
 
 def full_disk(work: Work, name: str = "full disk", *words: str) -> Iterator[Row]:
@@ -109,7 +147,8 @@ def full_disk(work: Work, name: str = "full disk", *words: str) -> Iterator[Row]
                 inside = Path(f"/proc/self/fd/{disk}")
                 stream.wait_for_ticks(3)
                 filler = _fill(inside)
-                stream.wait_for_ticks(int(work.seconds(100, 15)))
+                for _ in range(int(work.seconds(5, 1))):
+                    stream.wait_for_ticks(15)
                 ends_whole = (inside / path.name).read_bytes().endswith(b"\n")
                 health = agent.get("/healthz").status
                 filler.unlink()
