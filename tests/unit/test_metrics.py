@@ -118,7 +118,7 @@ def test_what_cannot_be_read_is_absent() -> None:
 
 
 def test_refusals_by_limit_and_errno() -> None:
-    metrics = metrics_of(tick(active()))
+    metrics = metrics_of(tick(active(), resting(UNIT)))
     metrics.on_happenings(Happenings([], [refused(suppressed=4), refused(error=12)], []))
     late = (refused(suppressed=6, limit=Limit.PID_MAX), refused(UNIT), refused(error=12345))
     counts = Totals(7, 3, 5, 14)

@@ -11,7 +11,7 @@ from threadtrace.identity.workloads import identify
 from threadtrace.metrics.labels import OTHER
 from threadtrace.metrics.tally import Metrics
 from threadtrace.model.explosion import State
-from threadtrace.model.snapshot import Happenings, Totals
+from threadtrace.model.snapshot import Happenings, Totals, WorkloadSnapshot
 
 CREATED = "threadtrace_threads_created_total"
 COMMON = ("", OTHER.container)
@@ -20,6 +20,12 @@ COMMON = ("", OTHER.container)
 def names(metrics: Metrics, metric: str = "threadtrace_tasks") -> set[str]:
     """Of the pods that have a series and are there."""
     return {pod for pod, _ in series(metrics, metric) if pod}
+
+
+def settle(metrics: Metrics, *workloads: WorkloadSnapshot) -> None:
+    """Those are there, and ten seconds later they are not new any more."""
+    metrics.on_snapshot(tick(*workloads))
+    metrics.on_snapshot(tick(seconds=10))
 
 
 def full(places: int, tasks: int = 20, **changes: object) -> Metrics:
@@ -48,17 +54,20 @@ def test_places_go_to_the_largest_at_first() -> None:
     ],
     ids=["explodes", "is refused", "grows", "storms", "holds much"],
 )
-def test_who_is_dangerous_takes_the_place_of_who_is_quiet(dangerous: object) -> None:
+def test_who_is_dangerous_takes_the_place_of_who_is_quiet(dangerous: WorkloadSnapshot) -> None:
     metrics = full(3)
-    metrics.on_snapshot(tick(active(pod(1), tasks=21), active(pod(2), tasks=22), dangerous))  # type: ignore[arg-type]
+    settle(metrics, active(pod(99), tasks=1))
+    assert names(metrics) == {"checkout-0", "checkout-1", "checkout-2"}
+    metrics.on_snapshot(tick(active(pod(1), tasks=21), active(pod(2), tasks=22), dangerous))
     assert names(metrics) == {"checkout-1", "checkout-2", "checkout-99"}
 
 
 def test_an_equal_waits_and_has_to_be_much_larger() -> None:
     metrics = full(2)
+    settle(metrics, active(pod(98), tasks=1), active(pod(99), tasks=1))
     metrics.on_snapshot(tick(active(pod(98), tasks=41)))
     assert names(metrics) == {"checkout-0", "checkout-1"}, "they have just got their places"
-    metrics.on_snapshot(tick(active(pod(99), tasks=40), seconds=61))
+    metrics.on_snapshot(tick(active(pod(99), tasks=40), seconds=50))
     assert names(metrics) == {"checkout-0", "checkout-1"}, "not more than twice as large"
     metrics.on_snapshot(tick(active(pod(98), tasks=41)))
     assert "checkout-98" in names(metrics)
@@ -66,7 +75,7 @@ def test_an_equal_waits_and_has_to_be_much_larger() -> None:
 
 def test_who_was_dangerous_keeps_the_place_for_a_minute() -> None:
     metrics = Metrics("node-1", 1)
-    metrics.on_snapshot(tick(active(pod(1), Totals(0, 0, 0, 1))))
+    metrics.on_snapshot(tick(active(pod(1), Totals(0, 0, 0, 1)), active(pod(2))))
     metrics.on_snapshot(tick(resting(pod(1)), active(pod(2), growth=9.0), seconds=59))
     assert names(metrics) == {"checkout-1"}
     metrics.on_snapshot(tick(resting(pod(1)), active(pod(2), growth=9.0), seconds=2))
@@ -76,15 +85,18 @@ def test_who_was_dangerous_keeps_the_place_for_a_minute() -> None:
 def test_who_holds_much_is_not_put_out_by_who_grows_a_little() -> None:
     metrics = full(2)
     holder = pod(7)
+    settle(metrics, resting(holder))
     metrics.on_snapshot(tick(active(holder, tasks=25_000), *(resting(pod(n)) for n in range(2))))
     for number in range(100, 130):
         crowd = [active(pod(number + more), growth=1.5) for more in range(5)]
+        settle(metrics, *crowd)
         metrics.on_snapshot(tick(active(holder, tasks=25_000), *crowd, seconds=50))
         assert "checkout-7" in names(metrics)
 
 
 def test_who_holds_much_gets_a_place_also_at_rest() -> None:
     metrics = full(2)
+    settle(metrics, resting(pod(7)))
     metrics.on_snapshot(tick(resting(pod(7), tasks=25_000)))
     assert "checkout-7" in names(metrics)
 
@@ -116,7 +128,8 @@ def test_the_dead_are_told_for_five_minutes() -> None:
 def test_no_more_of_the_dead_than_of_the_living() -> None:
     metrics = Metrics("node-1", 3)
     for number in range(50):
-        metrics.on_snapshot(tick(active(pod(number)), ended=ended(pod(number))))
+        about = pod(number)
+        metrics.on_snapshot(tick(active(about, state=State.EXPLODING), ended=ended(about)))
     found = set(series(metrics, CREATED))
     assert found == {COMMON, *((f"checkout-{n}", "web") for n in (47, 48, 49))}
 
@@ -237,3 +250,4 @@ def test_no_count_is_lost_or_told_twice(seed: int) -> None:
         assert refusals.total == told
         assert len(series(metrics, CREATED)) <= 2 * 5 + 1
         assert len(metrics._places.by_key) <= len(alive) + 1
+        assert len(metrics._places._first_s) <= len(alive) + 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import NamedTuple
 
 from threadtrace.identity.workloads import Workload
@@ -21,7 +22,11 @@ _RETIRED_SECONDS = 300.0
 
 # Runtimes and kubelet have written a container's names by then, or never will.
 _NAMING_SECONDS = 32.0
-_MAX_UNNAMED = 1_024
+# Who lives for a shorter time has no series, unless it does harm: a node may make twenty cgroups a
+# second, and Prometheus keeps each name for weeks.
+_SETTLING_SECONDS = 10.0
+# More than a kernel has cgroups, nearly always: who is gone is forgotten anyway.
+_MAX_KNOWN = 65_536
 
 
 class Candidate(NamedTuple):
@@ -37,7 +42,8 @@ class Places:
     """All series.
 
     What grows: ``max_workloads`` series of workloads that are there, and at most as many of those
-    that went in the last five minutes; one entry for each workload that counts in one.
+    that went in the last five minutes; one entry for each workload that counts in one; when each
+    workload that is there was seen first, 65,536 at most.
     """
 
     def __init__(self, max_workloads: int) -> None:
@@ -48,12 +54,30 @@ class Places:
         """Of who is gone or lost the place, the longest ago first: nothing is added to them."""
         self.by_key: dict[str, Series] = {}
         """Where each workload counts that has a series."""
-        self._unnamed: dict[str, float] = {}
+        self._first_s: dict[str, float] = {}
+        """When each workload was seen first, the oldest first."""
+        self._began_s: float | None = None
 
     @property
     def free(self) -> int:
         """How many more workloads may have a series."""
         return self._max_workloads - len(self.live)
+
+    def note(self, workloads: Iterable[WorkloadSnapshot], now_s: float) -> None:
+        """They are there: from now on they are less and less new.
+
+        Those of the first call were there before this agent, and are not new at all.
+        """
+        if self._began_s is None:
+            self._began_s = now_s
+        note = self._first_s.setdefault
+        for workload in workloads:
+            note(workload[0].key, now_s)
+
+    def is_settled(self, key: str, now_s: float) -> bool:
+        """Whether a workload is not new any more."""
+        first_s = self._first_s.get(key, now_s)
+        return first_s == self._began_s or now_s - first_s >= _SETTLING_SECONDS
 
     def find(self, workload: Workload | None, now_s: float) -> Series | None:
         """Where what is told of a workload counts; the last of it is told when it is gone."""
@@ -75,7 +99,7 @@ class Places:
         """Give places to those that deserve them most.
 
         Args:
-            candidates: workloads that count nowhere yet.
+            candidates: workloads that count nowhere yet, and were noted.
             now_s: seconds of a clock that does not go back.
 
         Returns:
@@ -88,7 +112,7 @@ class Places:
             about = candidate.snapshot.workload
             if weakest == [] and name_of(about) not in names:
                 continue
-            labels = self._labels_of(candidate, now_s)
+            labels = self._labels_of(candidate, names, now_s)
             if labels is None:
                 continue
             if labels not in self.live and self.free <= 0:
@@ -126,7 +150,7 @@ class Places:
             series.workloads[workload.key] = workload
             return series
         level, size = series.level_at(now_s, KEPT_SECONDS), series.size
-        self.leave(workload.key, now_s)
+        self._uncount(workload.key, now_s)
         if labels not in self.live and self.free <= 0:
             return None
         series = self._place(workload, labels, now_s)
@@ -135,16 +159,13 @@ class Places:
 
     def leave(self, key: str, now_s: float) -> None:
         """A workload is gone; the series of which it was the last is told for a while."""
-        self._unnamed.pop(key, None)
-        series = self.by_key.pop(key, None)
-        if series is None:
-            return
-        del series.workloads[key]
-        if not series.workloads:
-            self._retire(series, now_s, is_dead=True)
+        self._first_s.pop(key, None)
+        self._uncount(key, now_s)
 
     def expire(self, now_s: float) -> None:
         """Forget who went long ago, and the oldest of too many."""
+        for key in list(islice(self._first_s, max(0, len(self._first_s) - _MAX_KNOWN))):
+            del self._first_s[key]
         excess = len(self.retired) - self._max_workloads
         for labels, series in list(self.retired.items()):
             if excess <= 0 and now_s - series.since_s <= _RETIRED_SECONDS:
@@ -152,16 +173,27 @@ class Places:
             del self.retired[labels]
             excess -= 1
 
-    def _labels_of(self, candidate: Candidate, now_s: float) -> Labels | None:
-        """None while the names may still come, unless it cannot wait."""
+    def _labels_of(
+        self, candidate: Candidate, names: set[str | None], now_s: float
+    ) -> Labels | None:
+        """None while it may be gone soon or its names may still come, unless it cannot wait."""
         workload = candidate.snapshot.workload
-        if candidate.level < REFUSED and not is_named(workload):
-            if len(self._unnamed) >= _MAX_UNNAMED:
-                self._unnamed.clear()
-            first_s = self._unnamed.setdefault(workload.key, now_s)
-            if now_s - first_s < _NAMING_SECONDS:
-                return None
-        return labels_of(workload)
+        if candidate.level >= REFUSED or not self._has_to_wait(workload, now_s):
+            return labels_of(workload)
+        name = name_of(workload)
+        if name is not None and name not in names:
+            return None
+        # It adds no set of labels to those that were told already: it goes on there.
+        labels = labels_of(workload)
+        return labels if labels in self.live or labels in self.retired else None
+
+    def _has_to_wait(self, workload: Workload, now_s: float) -> bool:
+        if not self.is_settled(workload.key, now_s):
+            return True
+        return (
+            not is_named(workload)
+            and now_s - self._first_s.get(workload.key, now_s) < _NAMING_SECONDS
+        )
 
     def _by_weakness(self, now_s: float) -> list[Series]:
         """The weakest last."""
@@ -179,8 +211,16 @@ class Places:
             self.live[labels] = series
         series.workloads[workload.key] = workload
         self.by_key[workload.key] = series
-        self._unnamed.pop(workload.key, None)
         return series
+
+    def _uncount(self, key: str, now_s: float) -> None:
+        """A workload counts nowhere any more."""
+        series = self.by_key.pop(key, None)
+        if series is None:
+            return
+        del series.workloads[key]
+        if not series.workloads:
+            self._retire(series, now_s, is_dead=True)
 
     def _retire(self, series: Series, now_s: float, is_dead: bool) -> None:
         del self.live[series.labels]

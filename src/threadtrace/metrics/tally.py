@@ -181,6 +181,7 @@ class Metrics:
         if len(self._workloads) <= _FEW_WORKLOADS or now_s >= self._survey_s:
             self._survey_s = now_s + _SURVEY_SECONDS
             others += self._survey(large)
+        places.note(others, now_s)
         for series, workload in places.offer(self._candidates(others, large), now_s):
             series.count(workload)
             counted.append(workload)
@@ -199,8 +200,8 @@ class Metrics:
     def _survey(self, large: float) -> list[WorkloadSnapshot]:
         """Of those that rest and have no series: those to which a place may be given.
 
-        These hold many tasks, or are called like others that have one, or hold most while places
-        are free.
+        These hold many tasks, or are called like others that have one, or are not new and hold most
+        while places are free.
         """
         places = self._places
         names = places.names()
@@ -218,8 +219,10 @@ class Metrics:
                 found.append(workload)
             else:
                 resting.append(workload)
+        places.note(resting, self._now_s)
         if places.free > 0:
-            found += nlargest(places.free, resting, key=_tasks)
+            settled = (one for one in resting if places.is_settled(one[0].key, self._now_s))
+            found += nlargest(places.free, settled, key=_tasks)
         return found
 
     def _large_tasks(self) -> float:
