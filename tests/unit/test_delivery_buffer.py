@@ -17,7 +17,7 @@ def lines(first: int, count: int) -> list[bytes]:
 
 
 def numbers(buffer: LineBuffer) -> list[int]:
-    return [int(data) for _, data in buffer.take(1 << 30)]
+    return [int(entry.line) for entry in buffer.take(1 << 30)]
 
 
 def test_first_in_first_out() -> None:
@@ -25,7 +25,7 @@ def test_first_in_first_out() -> None:
     buffer.add(lines(0, 3), Rank.RATES)
     buffer.add(lines(3, 3), Rank.KEPT)
     assert buffer.size == 6 * COST
-    assert [int(data) for _, data in buffer.take(2 * LINE_BYTES)] == [0, 1]
+    assert [int(entry.line) for entry in buffer.take(2 * LINE_BYTES)] == [0, 1]
     assert numbers(buffer) == [2, 3, 4, 5]
     assert not buffer
     assert (buffer.size, buffer.lost) == (0, 0)
@@ -34,7 +34,7 @@ def test_first_in_first_out() -> None:
 def test_a_line_longer_than_asked_for_is_taken_alone() -> None:
     buffer = LineBuffer(100 * COST)
     buffer.add(lines(0, 2), Rank.RATES)
-    assert [int(data) for _, data in buffer.take(1)] == [0]
+    assert [int(entry.line) for entry in buffer.take(1)] == [0]
 
 
 def test_the_oldest_rates_go_first() -> None:

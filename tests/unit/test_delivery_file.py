@@ -161,3 +161,61 @@ def test_the_directory_is_gone_and_comes_back(
     directory.mkdir()
     outlet.write(LINES[6:], Rank.RATES)
     assert path.read_bytes() == b"".join(LINES[6:])
+
+
+def test_a_redirected_file_has_no_holes(tmp_path: Path) -> None:
+    """Standard output that the shell opened not to append: a part of a line is taken back there."""
+    path = tmp_path / "events.jsonl"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    outlet = FileOutlet("standard output", BUFFER_BYTES, fd=fd)
+    outlet.open()
+    with small_files():
+        outlet.write([b"x" * 40 + b"\n", b"y" * 40 + b"\n"], Rank.KEPT)
+    outlet.write([b"z\n"], Rank.KEPT)
+    os.truncate(path, 0)
+    outlet.write([b"last\n"], Rank.KEPT)
+    assert path.read_bytes() == b"last\n"
+    outlet.close()
+    assert os.write(fd, b"") == 0, "what was inherited stays open"
+    os.close(fd)
+
+
+def test_without_a_new_file_the_old_ones_stay(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where no descriptor is left: rotation must not shift them away, one after the other."""
+    path = tmp_path / "events.jsonl"
+    for number in range(1, 4):
+        (tmp_path / f"events.jsonl.{number}").write_text(f"old {number}\n")
+    outlet = opened(path, Rotation(max_bytes=20, kept_files=5))
+    outlet.write(LINES[:1], Rank.RATES)
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, before[1]))
+    try:
+        for line in LINES[1:]:
+            outlet.write([line], Rank.RATES)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+    assert capsys.readouterr().err.count("cannot be made anew") == 1
+    assert (tmp_path / "events.jsonl.2").read_text() == "old 1\n", "shifted once"
+    assert (tmp_path / "events.jsonl.1").read_bytes() == b"".join(LINES)
+    outlet.write([b"last\n"], Rank.RATES)
+    assert path.read_bytes() == b"last\n"
+
+
+def test_a_named_pipe_in_its_place_is_not_waited_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.jsonl"
+    outlet = opened(path)
+    outlet.write(LINES[:2], Rank.RATES)
+    path.rename(tmp_path / "aside")
+    os.mkfifo(path)
+    outlet.write(LINES[2:4], Rank.RATES)
+    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    outlet.write(LINES[4:], Rank.RATES)
+    os.close(reader)
+    assert (tmp_path / "aside").read_bytes() == b"".join(LINES)
+    assert capsys.readouterr().err.count("cannot be made anew") == 1

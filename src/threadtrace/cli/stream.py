@@ -78,7 +78,7 @@ def _check_outputs(
     envvar="THREADTRACE_FILTERS",
     show_envvar=True,
     help="TOML file that tells which events there are: by name, namespace and severity, and how "
-    "many a second; see docs/events.md. SIGHUP reads it again.",
+    "many a second; see docs/outputs.md. SIGHUP reads it again.",
 )
 @click.option(
     "--listen",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 
 from threadtrace.delivery.errors import FULL_ERRORS
@@ -13,7 +14,8 @@ from threadtrace.delivery.outlet import CHUNK_BYTES, Outlet
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
 
-_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOCTTY
+# Of what stands there instead of a file nobody waits for a reader.
+_FLAGS = os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOCTTY | os.O_NONBLOCK
 _MODE = 0o600
 _TRY_AGAIN_SECONDS = 60.0
 
@@ -58,11 +60,13 @@ class FileOutlet(Outlet):
         self._fd = -1
         self._opened_s = 0.0
         self._rotate_after_s = 0.0
+        self._is_astray = False
+        """Whether it writes to a file that somebody renamed, for want of a new one."""
 
     def open(self) -> None:
         """See Outlet."""
         if self._inherited is not None:
-            self._fd = self._inherited
+            self._open_again(self._inherited)
             return
         try:
             self._open()
@@ -77,7 +81,7 @@ class FileOutlet(Outlet):
             return
         self.reopen()
         while lines := self.buffer.take(CHUNK_BYTES):
-            data = b"".join(line for _, line in lines)
+            data = b"".join(entry.line for entry in lines)
             self._rotate_before(len(data))
             taken = data.count(b"\n", 0, self._append(data))
             self.written += taken
@@ -88,34 +92,51 @@ class FileOutlet(Outlet):
 
     def reopen(self) -> None:
         """Where another file, or none, has the name now: that one."""
-        if self._inherited is not None:
-            return
-        own = os.fstat(self._fd)
-        try:
-            found = os.stat(self._path)
-            if (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino):
-                return
-        except FileNotFoundError:
-            pass
-        except OSError:
+        if self._inherited is not None or self._has_the_name():
             return
         before = self._fd
         try:
             self._open()
         except OSError as error:
-            self.complain(f"was renamed, and cannot be made anew: {error.strerror}")
+            if not self._is_astray:
+                self._is_astray = True
+                words = f"cannot be made anew: {error.strerror}"
+                warn(f"{self._path} was renamed and {words}; the renamed one is written on")
             return
+        self._is_astray = False
         os.close(before)
 
     def close(self) -> None:
         """See Outlet."""
-        if self._fd >= 0 and self._inherited is None:
+        if self._fd not in {-1, self._inherited}:
             os.close(self._fd)
         self._fd = -1
 
     def _open(self) -> None:
-        self._fd = os.open(self._path, _FLAGS, _MODE)
+        fd = os.open(self._path, _FLAGS | os.O_CREAT, _MODE)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise OSError(errno.EINVAL, "it is no regular file any more")
+        self._fd = fd
         self._opened_s = self._clock()
+
+    def _open_again(self, fd: int) -> None:
+        """To append: else, where a part of a line was taken back, a hole would be left."""
+        try:
+            self._fd = os.open(f"/proc/self/fd/{fd}", _FLAGS)
+        except OSError:
+            self._fd = fd
+
+    def _has_the_name(self) -> bool:
+        """Whether the file that is written is still the one of that name."""
+        own = os.fstat(self._fd)
+        try:
+            found = os.stat(self._path)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True  # it cannot be told
+        return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
 
     def _append(self, data: bytes) -> int:
         """How many bytes of whole lines were written: a part of one is taken back."""
@@ -132,6 +153,7 @@ class FileOutlet(Outlet):
         whole = data[:done].rfind(b"\n") + 1
         if whole < done and os.fstat(self._fd).st_size == start + done:
             os.ftruncate(self._fd, start + whole)
+            os.lseek(self._fd, 0, os.SEEK_END)  # of use where it is not open to append
         return whole
 
     def _rotate_before(self, length: int) -> None:
@@ -143,13 +165,15 @@ class FileOutlet(Outlet):
         is_old = rule.max_seconds is not None and now - self._opened_s >= rule.max_seconds
         if not size or not (is_large or is_old) or now < self._rotate_after_s:
             return
+        before = self._fd
         try:
-            with suppress(FileNotFoundError):  # somebody else was quicker
+            if self._has_the_name():  # else somebody else was quicker
                 self._put_aside()
-            self.reopen()
         except OSError as error:
-            self._rotate_after_s = now + _TRY_AGAIN_SECONDS
             warn(f"{self._path} cannot be rotated: {error.strerror}; it goes on growing")
+        self.reopen()
+        if self._fd == before:  # there is no new one: do not shift the others each time
+            self._rotate_after_s = now + _TRY_AGAIN_SECONDS
 
     def _put_aside(self) -> None:
         for number in range(self._rotation.kept_files - 1, 0, -1):

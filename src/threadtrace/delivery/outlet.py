@@ -7,7 +7,7 @@ import contextlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
 
-from threadtrace.delivery.buffer import LineBuffer, Rank
+from threadtrace.delivery.buffer import Entry, LineBuffer, Rank
 from threadtrace.delivery.errors import ReaderGone
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
@@ -97,11 +97,13 @@ class Outlet(ABC):
         """Bring on what waits, within that time; what is left is lost, and counted."""
         loop = asyncio.get_running_loop()
         until = loop.time() + seconds
-        while self.has_pending and loop.time() < until:
-            self.flush()
-            if self.has_pending:
-                await asyncio.sleep(_CHECK_SECONDS)
-        self.buffer.drop_all()
+        try:
+            while self.has_pending and loop.time() < until:
+                self.flush()
+                if self.has_pending:
+                    await asyncio.sleep(_CHECK_SECONDS)
+        finally:
+            self.buffer.drop_all()
 
     @abstractmethod
     def close(self) -> None:
@@ -129,7 +131,7 @@ class DescriptorOutlet(Outlet):
         """See Outlet."""
         super().__init__(name, max_buffer_bytes)
         self._fd = -1
-        self._chunk: list[tuple[Rank, bytes]] = []
+        self._chunk: list[Entry] = []
         self._pending = memoryview(b"")
         self._waits = False
 
@@ -151,15 +153,15 @@ class DescriptorOutlet(Outlet):
     def on_error(self, error: OSError) -> None:
         """It cannot be written to."""
 
-    def on_sent(self, lines: list[tuple[Rank, bytes]]) -> None:
+    def on_sent(self, lines: list[Entry]) -> None:
         """These are on their way."""
-        self.written += len(lines)
+        self.written += sum(not entry.is_repeat for entry in lines)
 
     def flush(self) -> None:
         """See Outlet."""
         if self.error is not None:
             raise self.error
-        if self._fd < 0 or self._waits:
+        if self._fd < 0:
             return
         try:
             for _ in range(_CHUNKS_AT_ONCE):
@@ -178,7 +180,7 @@ class DescriptorOutlet(Outlet):
             self._chunk = self.buffer.take(CHUNK_BYTES)
             if not self._chunk:
                 return False
-            self._pending = memoryview(b"".join(line for _, line in self._chunk))
+            self._pending = memoryview(b"".join(entry.line for entry in self._chunk))
         while self._pending:
             self._pending = self._pending[self.send(self._pending) :]
         self.recovered()
@@ -188,6 +190,8 @@ class DescriptorOutlet(Outlet):
 
     def _wait(self) -> None:
         """Until it takes more; at the end of a program without a loop, ``finish`` asks again."""
+        if self._waits:
+            return
         with contextlib.suppress(RuntimeError, PermissionError):  # no loop; no polling of this one
             asyncio.get_running_loop().add_writer(self._fd, self._on_writable)
             self._waits = True
@@ -214,8 +218,13 @@ class DescriptorOutlet(Outlet):
 
     async def finish(self, seconds: float) -> None:
         """See Outlet."""
-        await super().finish(seconds)
-        self.buffer.lost += len(self._chunk)
+        try:
+            await super().finish(seconds)
+        finally:
+            self._give_up_chunk()
+
+    def _give_up_chunk(self) -> None:
+        self.buffer.lost += sum(not entry.is_repeat for entry in self._chunk)
         self._chunk, self._pending = [], memoryview(b"")
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 
 from threadtrace.delivery.buffer import Rank
+from threadtrace.delivery.errors import ReaderGone
 from threadtrace.delivery.outlet import Outlet
+from threadtrace.errors import OutputError
 from threadtrace.model.cost import DeliveryState
 
 
@@ -36,20 +38,18 @@ class Outputs:
             outlet.on_error_of_loop = on_error
             outlet.start()
 
-    def write(self, lines: Iterable[bytes], rank: Rank) -> None:
-        """To all.
+    def write(self, lines: Sequence[bytes], rank: Rank) -> None:
+        """To all, whatever happens to one of them.
 
         Raises:
             ReaderGone: nobody reads one of them any more.
             OutputError: one cannot be written to any more.
         """
-        for outlet in self._outlets:
-            outlet.write(lines, rank)
+        self._of_each(lambda outlet: outlet.write(lines, rank))
 
     def flush(self) -> None:
         """Bring on what waits. See ``write`` for what is raised."""
-        for outlet in self._outlets:
-            outlet.flush()
+        self._of_each(lambda outlet: outlet.flush())
 
     def take_lost(self) -> dict[str, int]:
         """Lines that each of them dropped since the last call, if any."""
@@ -67,7 +67,19 @@ class Outputs:
 
     async def finish(self, seconds: float) -> None:
         """Bring on what waits; what is left after that time is lost."""
-        await asyncio.gather(*(outlet.finish(seconds) for outlet in self._outlets))
+        finishing = (outlet.finish(seconds) for outlet in self._outlets)
+        await asyncio.gather(*finishing, return_exceptions=True)
+
+    def _of_each(self, do: Callable[[Outlet], None]) -> None:
+        """What ends one of them does not keep the lines from the others."""
+        first: Exception | None = None
+        for outlet in self._outlets:
+            try:
+                do(outlet)
+            except (ReaderGone, OutputError) as error:
+                first = first or error
+        if first is not None:
+            raise first
 
     def close(self) -> None:
         """For good."""

@@ -52,7 +52,9 @@ class PipeOutlet(DescriptorOutlet):
             return self._socket.send(data, socket.MSG_DONTWAIT | socket.MSG_NOSIGNAL)
         if self._fd != self._inherited:
             return os.write(self._fd, data)
-        if not select.select([], [self._fd], [], 0)[1]:
+        asking = select.poll()  # select takes no descriptor above 1,023
+        asking.register(self._fd, select.POLLOUT)
+        if not asking.poll(0):
             raise BlockingIOError
         return os.write(self._fd, data[:_PIPE_BYTES])
 

@@ -67,15 +67,16 @@ def _read(shown: str, path: Path) -> bytes:
     """Its bytes; neither a pipe nor a device holds it up."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
-        with open(fd, "rb", closefd=True) as file:
+        try:
             mode = os.fstat(fd).st_mode
             if stat.S_ISDIR(mode):
                 raise ConfigError(f"{shown}: is a directory; name a TOML file")
             if not stat.S_ISREG(mode):
                 raise ConfigError(f"{shown}: is no regular file; name a TOML file")
-            data = file.read(MAX_BYTES + 1)
-    except IsADirectoryError:
-        raise ConfigError(f"{shown}: is a directory; name a TOML file") from None
+            with open(fd, "rb", closefd=False) as file:
+                data = file.read(MAX_BYTES + 1)
+        finally:
+            os.close(fd)
     except (OSError, ValueError) as error:
         reason = getattr(error, "strerror", None) or "no file has such a name"
         raise ConfigError(f"{shown}: {reason}; name a TOML file that can be read") from None

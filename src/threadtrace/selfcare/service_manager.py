@@ -30,10 +30,6 @@ class ServiceManager:
         """Ticks come."""
         self._tell("WATCHDOG=1")
 
-    def status(self, text: str) -> None:
-        """One line for ``systemctl status``."""
-        self._tell(f"STATUS={' '.join(text.split())}")
-
     def reloading(self) -> None:
         """Files are read again; ``ready`` says when that is done."""
         self._tell(f"RELOADING=1\nMONOTONIC_USEC={time.monotonic_ns() // 1000}")

@@ -102,6 +102,7 @@ class _Run:
             self._server = AgentServer(endpoints, agent, renderers, self._details, most)
         self._manager = ServiceManager()
         self._signal: int | None = None
+        self._error: BaseException | None = None
         self._ends_s: float | None = None
         self._wake = asyncio.Event()
 
@@ -133,15 +134,16 @@ class _Run:
             if server is not None:
                 await server.open(relay, heart.ticking, sinks)
             watch = asyncio.create_task(self._look_after(heart.ticking))
+            watch.add_done_callback(self._on_watch_end)
             events.on_start(time.time_ns(), self._details)
             self._manager.ready()
             try:
                 await drive(heart, agent, self._wake, self._is_over)
+                events.on_end(time.time_ns())
             finally:
                 self._manager.stopping()
                 watch.cancel()
-        events.on_end(time.time_ns())
-        await self._say_farewell()
+                await self._say_farewell()
         return 0 if self._signal is None else 128 + self._signal
 
     def _event_stream(self) -> EventStream:
@@ -163,6 +165,8 @@ class _Run:
             OutputError: an output cannot be written to any more.
         """
         self._sinks.flush()
+        if self._error is not None:
+            raise self._error
         return self._signal is not None or (
             self._ends_s is not None and time.monotonic() >= self._ends_s
         )
@@ -178,6 +182,11 @@ class _Run:
             if time.monotonic() - collected_s >= _GARBAGE_SECONDS:
                 gc.collect()
                 collected_s = time.monotonic()
+
+    def _on_watch_end(self, watch: asyncio.Task[None]) -> None:
+        if not watch.cancelled():
+            self._error = watch.exception()
+            self._wake.set()
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()

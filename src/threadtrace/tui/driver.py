@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 _READ_BYTES = 1 << 14
 _FAREWELL_SECONDS = 1.0
 """How long the last bytes, which bring the terminal back to itself, may take."""
+_ASK_MILLISECONDS = 50
 _LOOK_AGAIN_SECONDS = 0.001
 _DONE_WITHIN_SECONDS = 0.5
 """So long one key may keep the next ones waiting."""
@@ -146,8 +147,10 @@ class LoopDriver(LinuxDriver):
             self._loop.remove_writer(self._output_fd)
             self._waits_for_terminal = False
         until = time.monotonic() + _FAREWELL_SECONDS
+        asking = select.poll()  # select takes no descriptor above 1,023
+        asking.register(self._output_fd, select.POLLOUT)
         while self._pending and not self._is_gone and time.monotonic() < until:
-            select.select([], [self._output_fd], [], 0.05)
+            asking.poll(_ASK_MILLISECONDS)
             self._write_once()
         self._pending.clear()
 
