@@ -69,6 +69,7 @@ struct tracepoint_arguments {
  *   (kernel/cgroup/cgroup.c, cgroup_v1v2_get_from_file). */
 #define PIDNS_ADDING (1U << 31) /* kernel/pid.c: the namespace takes new processes */
 #define RESERVED_PIDS 300 /* kernel/pid.c: after the first wrap, lower ids are not given out */
+#define INITIAL_USER_NAMESPACE 0xEFFFFFFDULL /* include/linux/proc_ns.h, PROC_USER_INIT_INO */
 #define RLIMIT_NPROC 6 /* include/uapi/asm-generic/resource.h */
 #define CAP_SYS_ADMIN_BIT (1ULL << 21)
 #define CAP_SYS_RESOURCE_BIT (1ULL << 24)

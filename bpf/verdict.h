@@ -121,7 +121,8 @@ static __always_inline void nearest_user_limit(struct reading *found, void *task
 	if (!uid || (!level && capabilities & (CAP_SYS_ADMIN_BIT | CAP_SYS_RESOURCE_BIT)))
 		return;
 #ifdef USER_PROCESSES
-	nearer(found, user_of(uid, user_namespace),
+	/* Whatever the namespace (before 21d1c5e386bc): told as of the initial one. */
+	nearer(found, uid | INITIAL_USER_NAMESPACE << 32,
 	       PEEK(u32, PEEK(void *, cred, CRED_USER), USER_PROCESSES), limit_value);
 #else
 	void *counts = PEEK(void *, cred, CRED_UCOUNTS);

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from kernels import scene
 from support.puppet import Puppet
 from support.requirements import require
 from support.stream import Stream
@@ -47,4 +48,4 @@ def agent(guest: str) -> Iterator[Stream]:
     with Stream(*forced) as running:
         yield running
         running.finish()
-        assert not running.losses()
+        scene.assert_no_loss(running)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cgroups import OwnCgroup, own_cgroup
+from support.kernel import programs_are_preempted
 from support.puppet import Births, Puppet
 from support.stream import Event, Stream, counts, path_of
 
@@ -109,3 +110,11 @@ def hook_kinds(stream: Stream) -> set[str]:
 def missing(stream: Stream) -> list[str]:
     """What the agent says that it cannot do here."""
     return [entry["what"] for entry in stream.started["threadtrace"].get("missing", [])]
+
+
+def assert_no_loss(stream: Stream) -> None:
+    """Nothing is lost but what this kernel's programs are skipped for."""
+    losses = stream.losses()
+    if programs_are_preempted():
+        del losses["kernel_programs"]
+    assert not losses

@@ -28,7 +28,7 @@ def test_others(
     with Stream("--refusal-hook", hook) as stream:
         told_alike(stream, puppet_program, hook, record_property)
         stream.finish()
-        assert not stream.losses()
+        scene.assert_no_loss(stream)
 
 
 def told_alike(

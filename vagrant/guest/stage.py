@@ -44,7 +44,7 @@ def environment(stage: Stage, release: str) -> dict[str, str]:
     needs = list(stage["needs"])
     if tuple(int(part) for part in release.split(".")[:2]) >= OWN_PID_MAX_SINCE:
         needs.append("pid_namespaces")
-    path = f"{CHECKOUT}/src:{CHECKOUT}/vagrant/guest"
+    path = f"{CHECKOUT}/src:{CHECKOUT}/vagrant/guest:{CHECKOUT}/tests"
     return {
         "PYTHONPATH": path,
         "THREADTRACE_GUEST": stage["name"],
