@@ -68,6 +68,8 @@ def traced(pid: int) -> Iterator[Births]:
             process.wait()
         reader.join(_SECONDS)
         output.close()
+    if "@all: " not in "".join(found.lines):
+        raise RuntimeError(f"bpftrace told nothing: {''.join(found.lines)}")
     counted = dict(re.findall(r"@(\w+): (\d+)", "".join(found.lines)))
     found.node = int(counted.get("all", 0))
     found.born, found.asked = int(counted.get("born", 0)), int(counted.get("asked", 0))
