@@ -117,8 +117,8 @@ class Releases:
         self._apt("apt-get", "-q", "-y", "--download-only", "install", *packages)
         return sorted((self._directory / "cache/archives").glob("*.deb"))
 
-    def forget_downloads(self) -> None:
-        """Remove the files that download() fetched."""
+    def forget(self) -> None:
+        """Remove what apt wrote, and what download() fetched."""
         shutil.rmtree(self._directory)
 
     def newest_kernel(self) -> tuple[Package, tuple[Package, ...]]:
@@ -177,7 +177,11 @@ def newest(headless: Headless) -> Headless:
     Raises:
         KernelsError: the release cannot be had.
     """
-    binary, headers = Releases((headless.release,)).newest_kernel()
+    releases = Releases((headless.release,))
+    try:
+        binary, headers = releases.newest_kernel()
+    finally:
+        releases.forget()
     return replace(headless, binary=binary, headers=headers)
 
 
@@ -189,14 +193,19 @@ def obtainable(headless: Headless) -> Headless:
     """
     try:
         _fetch_all(headless)
+        return headless
     except KernelsError as error:
+        reason = error
+    wanted = headless.binary.file_name
+    try:
         present = newest(headless)
-        if present == headless:
-            raise
-        print(f"   not as listed ({error}); instead: {present.binary.file_name}", flush=True)
         _fetch_all(present)
-        return present
-    return headless
+    except KernelsError as error:
+        message = f"{wanted} or its headers could not be fetched ({reason})"
+        raise KernelsError(f"{message}, nor what {headless.release} has now ({error})") from None
+    print(f"   {wanted} is not to be had ({reason})", flush=True)
+    print(f"   instead: {present.binary.file_name}; see vagrant/run-kernels --update", flush=True)
+    return present
 
 
 def _fetch_all(headless: Headless) -> None:

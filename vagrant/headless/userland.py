@@ -115,7 +115,7 @@ def _unpack_packages(headless: Headless, root: Path) -> None:
     merged_root(root)
     for package in releases.download([*_PACKAGES, *headless.pins]):
         unpack(package, root)
-    releases.forget_downloads()
+    releases.forget()
     for name in _LEFT_OUT:
         shutil.rmtree(root / name, ignore_errors=True)
 
