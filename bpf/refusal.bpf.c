@@ -276,8 +276,8 @@ int on_copy_process_exit(struct function_exit *ctx)
 
 	if (ctx->argument[4] < FIRST_ERROR_POINTER)
 		return 0;
-	/* To the verifier what the function returns is a pointer, of which no errno may be computed:
-	 * clang from 19 on shifts it. Read by a helper it is a number. */
+	/* To the verifier what the function returns is a pointer, of which no errno may be
+	 * computed: clang from 19 on shifts it. Read by a helper it is a number. */
 	attempt.result = PEEK(long, ctx, offsetof(struct function_exit, argument[4]));
 	attempt.possible = refusing_limits(1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX);
 	if (!is_refusal(attempt.result))
