@@ -4,8 +4,8 @@ An agent with an interval of 0.2 s beside a load of cgroups that come, fork and 
 events a second. rsyslog, with the configuration of deploy/log-shippers, is killed by SIGKILL three
 times and started again each time; it is stopped by SIGSTOP for a minute; it is stopped for a minute
 and then killed, so that what lay unread in its socket is gone with it. (TCP tells nobody what a
-reader has read, and the kernel may hold up to the last of net.ipv4.tcp_rmem for one that is stopped:
-the agent repeats to the next reader as much as it may have held.)
+reader has read, and the kernel may hold up to the last of net.ipv4.tcp_rmem for one that is
+stopped: the agent repeats to the next reader as much as it may have held.)
 
 A file system of 8 MiB, in a mount namespace of the agent's own, is filled by somebody else's file
 for a while: once with the usual buffer, once with the smallest that can be chosen (64 KiB), where
