@@ -14,7 +14,7 @@ from threadtrace.detect.thresholds import Thresholds
 from threadtrace.detect.toml_document import load_document
 
 # A node has some thousands of workloads at a time; names of those that are gone leave.
-_MAX_CACHED = 16_384
+_MAX_CACHED = 4_096
 
 
 # Each container that starts adds a process of ten threads to its runtime's service: a node that
@@ -24,6 +24,9 @@ _RUNTIMES = frozenset(
     for name in ("containerd", "crio", "docker", "k3s", "k3s-agent", "rke2-agent", "rke2-server")
 )
 _OF_RUNTIMES: Mapping[str, Any] = {"burst_tasks": 2_000, "jump_tasks": 5_000, "leak_tasks": 2_000}
+
+
+_FOR_ALL, _FOR_RUNTIMES = Thresholds(), Thresholds(**_OF_RUNTIMES)
 
 
 class WorkloadRule(NamedTuple):
@@ -57,6 +60,7 @@ class DetectionConfig:
             for pattern, values in workloads.items()
         )
         self._rules = sorted(rules, key=_specificity, reverse=True)
+        self._has_settings = bool(defaults or namespaces or workloads)
         self._cached = functools.lru_cache(_MAX_CACHED)(self._find)
 
     def thresholds_for(self, namespace: str | None, name: str) -> Thresholds | None:
@@ -71,6 +75,8 @@ class DetectionConfig:
             namespace: of Kubernetes; None elsewhere.
             name: as events show it, ``threadtrace.workload.name``.
         """
+        if not self._has_settings:  # no name has to be kept for it
+            return _FOR_RUNTIMES if name in _RUNTIMES else _FOR_ALL
         return self._cached(namespace, name)
 
     def _find(self, namespace: str | None, name: str) -> Thresholds | None:
