@@ -16,19 +16,18 @@ MOST = 100_000
 
 
 def test_births_in_a_storm_are_counted_or_told(
-    guest: str, puppet_program: Path, record_property: Callable[[str, object], None]
+    agent: Stream, puppet_program: Path, record_property: Callable[[str, object], None]
 ) -> None:
-    with Stream() as stream, ExitStack() as stack:
+    with ExitStack() as stack:
         places = [stack.enter_context(scene.place(puppet_program)) for _ in range(STORMS)]
         for one in places:
             one.puppet.start("storm", "forks", STORM_SECONDS, MOST)
         born = sum(one.puppet.finish().created for one in places)
         for one in places:
             one.cgroup.wait_for_tasks(1)
-        stream.wait_for_ticks()
-        counted = sum(stream.counts(one.cgroup.path)["processes"] for one in places)
-        stream.finish()
-        told = stream.losses()["kernel_programs"]
+        agent.wait_for_ticks()
+        counted = sum(agent.counts(one.cgroup.path)["processes"] for one in places)
+        told = agent.losses()["kernel_programs"]
     record_property("born", born)
     record_property("missed", born - counted)
     assert 0 <= born - counted <= told
