@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import itertools
 import os
 import signal
 import time
@@ -30,11 +29,11 @@ from threadtrace.tui.workloads import WorkloadsScreen
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _REDRAW_SECONDS = 0.1
 """Between two pictures where a feed tells faster than that."""
+_PUT_OFF_SECONDS = 0.01
+_MOST_PUT_OFF = 5
 _SILENT_SECONDS = 3.0
 """So long without a sample, or three of its intervals, and a feed is said to be silent."""
 _GARBAGE_SECONDS = 10.0
-_ROUNDS = 6
-"""So many of these before old objects are searched, too: 25 to 50 ms at 5,000 workloads."""
 
 
 class TopApp(App[None]):
@@ -177,7 +176,14 @@ class TopApp(App[None]):
                 _REDRAW_SECONDS if self.control.is_fast else 0.0, self._draw_late
             )
 
-    def _draw_late(self) -> None:
+    def _draw_late(self, times_put_off: int = 0) -> None:
+        """A key that is under way goes first: a picture of thousands of rows would hold it up."""
+        driver = self._driver
+        has_key = isinstance(driver, LoopDriver) and driver.has_key_under_way
+        if has_key and times_put_off < _MOST_PUT_OFF:
+            loop = asyncio.get_running_loop()
+            loop.call_later(_PUT_OFF_SECONDS, self._draw_late, times_put_off + 1)
+            return
         self._is_drawing_late = False
         self.draw()
 
@@ -273,8 +279,8 @@ async def _collect_garbage_seldom() -> None:
     """
     gc.disable()
     try:
-        for round_ in itertools.count(1):
+        while True:
             await asyncio.sleep(_GARBAGE_SECONDS)
-            gc.collect(2 if round_ % _ROUNDS == 0 else 1)
+            gc.collect()
     finally:
         gc.enable()

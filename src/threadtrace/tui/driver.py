@@ -218,6 +218,13 @@ class LoopDriver(LinuxDriver):
         if len(self._waiting) == 1:
             self._pass_on()
 
+    @property
+    def has_key_under_way(self) -> bool:
+        """Whether something that was typed has not had its effect yet."""
+        return bool(self._waiting) or (
+            time.monotonic() - self._passed_on_s < _DONE_WITHIN_SECONDS and self._is_one_under_way()
+        )
+
     def _pass_on(self) -> None:
         """One message after the other: what a key does may decide whom the next is meant for.
 
