@@ -251,3 +251,9 @@ def test_a_wrong_file_of_filters(host: None, tmp_path: Path) -> None:
     filters.write_text("[events]\n")
     done = threadtrace("stream", "--duration", "0.1", "--filters", str(filters))
     assert_one_line(done, os.EX_CONFIG, "filters.toml:1: unknown events")
+
+
+def test_a_named_pipe_without_a_reader(host: None, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = threadtrace("stream", "--duration", "0.1", "--output", str(tmp_path / "pipe"))
+    assert_one_line(done, os.EX_IOERR, "nobody reads that named pipe")

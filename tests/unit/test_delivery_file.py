@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -219,3 +220,22 @@ def test_a_named_pipe_in_its_place_is_not_waited_for(
     os.close(reader)
     assert (tmp_path / "aside").read_bytes() == b"".join(LINES)
     assert capsys.readouterr().err.count("cannot be made anew") == 1
+
+
+def test_one_that_may_not_be_written_to_waits_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A file system that was remounted read-only ends no other output."""
+    path = tmp_path / "events.jsonl"
+    outlet = opened(path)
+    write = os.write
+
+    def refuse(fd: int, data: bytes) -> int:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(os, "write", refuse)
+    outlet.write(LINES, Rank.KEPT)
+    monkeypatch.setattr(os, "write", write)
+    assert capsys.readouterr().err.count("Read-only file system") == 1
+    outlet.flush()
+    assert path.read_bytes() == b"".join(LINES)

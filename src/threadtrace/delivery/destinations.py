@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
 import os
 import re
@@ -107,9 +108,10 @@ def _file(path: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
     if not is_special or os.path.isdir(path):
         return FileOutlet(path, max_buffer_bytes, rotation)
     try:
-        fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOCTTY)
+        fd = os.open(path, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC | os.O_NOCTTY)
     except OSError as error:
-        raise OutputError(
-            f"cannot write to {path}: {error.strerror}; choose another --output"
-        ) from None
+        reason = error.strerror
+        if error.errno == errno.ENXIO:
+            reason = "nobody reads that named pipe; start its reader first"
+        raise OutputError(f"cannot write to {path}: {reason}, or choose another --output") from None
     return PipeOutlet(path, max_buffer_bytes, fd)

@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from threadtrace.delivery.errors import FULL_ERRORS
 from threadtrace.delivery.outlet import CHUNK_BYTES, Outlet
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
@@ -146,9 +145,7 @@ class FileOutlet(Outlet):
             while done < len(data):
                 done += os.write(self._fd, data[done:])
             return done
-        except OSError as error:
-            if error.errno not in FULL_ERRORS:
-                raise OutputError(f"{self.name}: {error.strerror}") from None
+        except OSError as error:  # full, read-only, stale: it may be mended, and others go on
             self.complain(error.strerror or str(error))
         whole = data[:done].rfind(b"\n") + 1
         if whole < done and os.fstat(self._fd).st_size == start + done:

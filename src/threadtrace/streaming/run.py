@@ -49,6 +49,7 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
         ThreadtraceError: with the remedy.
         ReaderGone: nobody reads standard output any more.
     """
+    hears_hangup = _take_hangup()
     rules = None if streaming.filters is None else load_filters(streaming.filters)
     sinks = outputs(streaming.outputs, streaming.buffer_bytes, streaming.rotation)
     with ExitStack() as stack:
@@ -63,6 +64,7 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
             stack.callback(endpoints.close)
         agent = stack.enter_context(start_agent(options))
         run = _Run(streaming, agent, sinks, EventFilter(rules), endpoints, options.renderers)
+        run.hears_hangup = hears_hangup
         code = asyncio.run(run.main())
     lossy = [state for state in sinks.states if state.lost]
     if lossy:
@@ -101,6 +103,8 @@ class _Run:
             most = streaming.listening.metrics_workloads
             self._server = AgentServer(endpoints, agent, renderers, self._details, most)
         self._manager = ServiceManager()
+        self.hears_hangup = True
+        """Whether SIGHUP is listened to."""
         self._signal: int | None = None
         self._error: BaseException | None = None
         self._ends_s: float | None = None
@@ -196,7 +200,8 @@ class _Run:
         if not _has_terminal():
             handlers[signal.SIGHUP] = self._reload
         for number, handler in handlers.items():
-            if signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+            is_ignored = signal.getsignal(number) is signal.SIG_IGN  # nohup
+            if self.hears_hangup if number == signal.SIGHUP else not is_ignored:
                 loop.add_signal_handler(number, handler)
 
     def _end(self, number: int) -> None:
@@ -217,6 +222,14 @@ class _Run:
             except ConfigError as error:
                 warn(f"{error}; the filters stay as they were")
         self._manager.ready()
+
+
+def _take_hangup() -> bool:
+    """Whether SIGHUP is to be listened to; until that happens, a reload must not be the end."""
+    is_heard = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
+    if is_heard and not _has_terminal():
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    return is_heard
 
 
 def _has_terminal() -> bool:
