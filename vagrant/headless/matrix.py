@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from headless.archive import cache_directory
-from headless.kernels import CHECKOUT, Kernel, KernelsError
+from headless.kernels import CHECKOUT, Kernel
 
 DOCUMENT = CHECKOUT / "docs/support-matrix.md"
 _NO_RESULT = "not tested"
@@ -95,18 +95,16 @@ _ROWS: tuple[tuple[str, str, str, Callable[[Message], str]], ...] = (
 
 
 def write(kernels: list[Kernel]) -> Path:
-    """Write the document.
-
-    Raises:
-        KernelsError: a kernel has no result yet.
-    """
+    """Write the document; what has no result is said to have none."""
     tested = [kernel for kernel in kernels if kernel.headless]
     results = [_result(kernel) for kernel in tested]
     lines = [_row("", [f"**{kernel.name}**, {kernel.system}" for kernel in tested])]
     lines.append(_row("---", ["---"] * len(tested)))
-    lines.append(_row("kernel", [f"`{result['hello']['kernel']}`" for result in results]))
+    lines.append(
+        _row("kernel", [f"`{r['hello']['kernel']}`" if r else _NO_RESULT for r in results])
+    )
     lines.append(_row("bcc", [kernel.bcc for kernel in tested]))
-    lines.append(_row("Python", [result["hello"]["python"] for result in results]))
+    lines.append(_row("Python", [r["hello"]["python"] if r else "" for r in results]))
     for name, stage, test, cell in _ROWS:
         lines.append(_row(name, [_cell(result, stage, test, cell) for result in results]))
     lines.append(_row("all tests", [_numbers(result) for result in results]))
@@ -116,24 +114,19 @@ def write(kernels: list[Kernel]) -> Path:
     return DOCUMENT
 
 
-def _result(kernel: Kernel) -> Message:
+def _result(kernel: Kernel) -> Message | None:
+    """Of its last run; None where there was none, or it did not boot."""
     path = cache_directory() / "results" / f"{kernel.name}.json"
-    if not path.exists():
-        raise KernelsError(
-            f"kernel {kernel.name} has no result: make test-kernels KERNEL={kernel.name}"
-        )
-    found: Message = json.loads(path.read_text())
-    if not found["hello"]:
-        raise KernelsError(f"kernel {kernel.name} did not boot in its last run")
-    return found
+    found: Message | None = json.loads(path.read_text()) if path.exists() else None
+    return found if found and found["hello"] else None
 
 
 def _row(name: str, cells: list[str]) -> str:
     return f"| {' | '.join([name, *cells])} |"
 
 
-def _cell(result: Message, stage: str, test: str, cell: Callable[[Message], str]) -> str:
-    for message in result["messages"]:
+def _cell(result: Message | None, stage: str, test: str, cell: Callable[[Message], str]) -> str:
+    for message in result["messages"] if result else ():
         if message.get("stage") == stage and message.get("test") == test:
             if message["outcome"] == "passed":
                 return cell(message["recorded"])
@@ -141,7 +134,9 @@ def _cell(result: Message, stage: str, test: str, cell: Callable[[Message], str]
     return _NO_RESULT
 
 
-def _numbers(result: Message) -> str:
+def _numbers(result: Message | None) -> str:
+    if result is None:
+        return _NO_RESULT
     numbers = Counter(m["outcome"] for m in result["messages"] if "test" in m)
     told = ", ".join(f"{count} {outcome}" for outcome, count in sorted(numbers.items()))
     return f"{told} ({result['seconds']:.0f} s, {result['accelerator']})"
