@@ -81,7 +81,7 @@ def open_history(history: History, request: web.BaseRequest) -> OpenStream:
             history, "this is another run of the agent: begin anew, without after and agent"
         )
     if after is not None and not history.holds(after):
-        raise _gone(history, "what follows is not kept: begin anew, without after, or after oldest - 1")
+        raise _gone(history, "what follows is not kept: begin without after, or after oldest - 1")
     return lambda: HistoryReader(history, after)
 
 
