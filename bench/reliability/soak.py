@@ -1,4 +1,4 @@
-"""Half an hour of churn: is memory flat, are descriptors?
+"""Churn for half an hour, or as long as --soak says: is memory flat, are descriptors?
 
 Cgroups come, fork and go, some twenty a second, while Prometheus' own way of asking comes each
 second, readers of both streams come and go, and rsyslog is killed and started again each minute.
