@@ -68,10 +68,10 @@ def container_id(pod: int, number: int) -> str:
 
 def _remove_tree(top: str) -> None:
     for directory, _, _ in os.walk(top, topdown=False):
-        _remove(directory)
+        remove(directory)
 
 
-def _remove(directory: str) -> None:
+def remove(directory: str) -> None:
     """Processes that ended a moment ago still hold it."""
     until = time.monotonic() + _EMPTY_WITHIN_SECONDS
     while True:
@@ -82,7 +82,7 @@ def _remove(directory: str) -> None:
         except OSError:
             if time.monotonic() > until:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.001)
         else:
             return
 

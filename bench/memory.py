@@ -7,13 +7,12 @@ the soak's last tenth against that of its second.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import statistics
 import time
 
 from bench.agents import COUNT_BY_CGROUP, Running, agent, bpftrace, has_bpftrace
-from bench.cgroups import own_cgroup
+from bench.cgroups import own_cgroup, remove
 from bench.figures import Result, Row
 from bench.processes import megabytes, resident_bytes
 from bench.workloads import run, workload
@@ -100,18 +99,7 @@ def _come_and_go(top: str, number: int) -> None:
     try:
         run(path, ["true"])
     finally:
-        _removed(path)
-
-
-def _removed(path: str) -> None:
-    until = time.monotonic() + 5.0
-    while True:
-        with contextlib.suppress(OSError):
-            os.rmdir(path)
-            return
-        if time.monotonic() > until:
-            raise RuntimeError(f"{path} stays in use")
-        time.sleep(0.001)
+        remove(path)
 
 
 def _peer_memory() -> str:

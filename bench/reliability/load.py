@@ -5,9 +5,9 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import time
 from collections.abc import Iterator, Mapping, Sequence
 
+from bench.cgroups import remove
 from bench.reliability.asking import Agent
 from bench.reliability.work import Repeating, Work, free_address
 from bench.workloads import run, workload
@@ -30,7 +30,7 @@ class Churn:
         try:
             run(path, [workload("loop"), "processes", _FORKS])
         finally:
-            _remove(path)
+            remove(path)
         self.made += 1
 
 
@@ -58,14 +58,3 @@ def streaming(
 
 def busy(top: str, every_seconds: float = 0.05) -> Repeating:
     return Repeating(Churn(top), every_seconds)
-
-
-def _remove(path: str) -> None:
-    until = time.monotonic() + 5.0
-    while True:
-        with contextlib.suppress(OSError):
-            os.rmdir(path)
-            return
-        if time.monotonic() > until:
-            raise RuntimeError(f"{path} stays in use")
-        time.sleep(0.001)

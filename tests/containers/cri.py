@@ -108,19 +108,7 @@ class CriContainer(ContainerWorkload):
 
     def status(self) -> CriStatus:
         """ContainerStatus, with the process id from its verbose information."""
-        response = self._containerd.call(
-            "ContainerStatus", {"container_id": self.id, "verbose": True}
-        )
-        status = response.status
-        states = status.DESCRIPTOR.fields_by_name["state"].enum_type.values_by_number
-        return CriStatus(
-            state=states[status.state].name.removeprefix("CONTAINER_"),
-            exit_code=status.exit_code,
-            reason=status.reason,
-            image=status.image.image,
-            labels=dict(status.labels),
-            pid=json.loads(response.info["info"]).get("pid") or None,
-        )
+        return self._containerd.status(self.id)
 
     def output(self) -> str:
         """See ContainerWorkload.output; taken from the log that containerd writes."""
@@ -311,6 +299,20 @@ class Containerd(contextlib.AbstractContextManager["Containerd"]):
     def call(self, method: str, request: Mapping[str, Any], timeout_seconds: float = 30) -> Any:
         """See CriClient.call."""
         return self._client.call(method, request, timeout_seconds)
+
+    def status(self, identifier: str) -> CriStatus:
+        """ContainerStatus of a container, with the process id from its verbose information."""
+        response = self.call("ContainerStatus", {"container_id": identifier, "verbose": True})
+        status = response.status
+        states = status.DESCRIPTOR.fields_by_name["state"].enum_type.values_by_number
+        return CriStatus(
+            state=states[status.state].name.removeprefix("CONTAINER_"),
+            exit_code=status.exit_code,
+            reason=status.reason,
+            image=status.image.image,
+            labels=dict(status.labels),
+            pid=json.loads(response.info["info"]).get("pid") or None,
+        )
 
     def bundle(self, identifier: str) -> Path:
         """The directory of a container's or sandbox's OCI bundle."""

@@ -6,17 +6,16 @@ are, is the test's own.
 
 from __future__ import annotations
 
-import http.client
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from unittest import mock
 
 import pytest
 
 from containers.cgroups import PodCgroup
+from support.http import get
 from support.waiting import wait_until
 
 from .agent_container import granted
@@ -24,9 +23,8 @@ from .test_log_shippers import free_port
 from .test_manifests import Object
 
 if TYPE_CHECKING:
-    from containers.cri import Containerd
+    from containers.cri import Containerd, CriStatus
 
-PROTO = Path(__file__).with_name("pod.proto")
 AGENT_IMAGE = "registry.test/threadtrace/agent:1"
 START_SECONDS = 60
 MEMORY_UNITS = {"Mi": 1 << 20, "Gi": 1 << 30}
@@ -42,19 +40,13 @@ class Agent:
         self._log = log
 
     def get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+        return get(self.port, path)
 
     def wait_ready(self) -> None:
         def is_ready() -> bool:
             with suppress(ConnectionRefusedError):
                 return self.get("/readyz")[0] == 200
-            assert self.status().state == "CONTAINER_RUNNING" or self.fail()
+            assert self.status().state == "RUNNING" or self.fail()
             return False
 
         wait_until(is_ready, START_SECONDS, lambda: f"the agent is ready\n{self.log()[-2000:]}")
@@ -62,12 +54,8 @@ class Agent:
     def fail(self) -> None:
         pytest.fail(f"the agent ended:\n{self.log()[-2000:]}")
 
-    def status(self) -> Any:
-        response = self.containerd.call("ContainerStatus", {"container_id": self.id})
-        states = response.status.DESCRIPTOR.fields_by_name["state"].enum_type.values_by_number
-        return mock.Mock(
-            state=states[response.status.state].name, exit_code=response.status.exit_code
-        )
+    def status(self) -> CriStatus:
+        return self.containerd.status(self.id)
 
     def log(self) -> str:
         return self._log.read_text(errors="replace") if self._log.exists() else ""
@@ -105,29 +93,21 @@ def pod_of(
     pod: Object, containerd: Containerd, node: Path, image: Path, directory: Path
 ) -> Iterator[Agent]:
     """Its sandbox and its container."""
-    from containers import cri_client
-
     port = free_port()
     (container,) = pod["containers"]
     with ExitStack() as stack:
-        with (
-            mock.patch.object(cri_client, "PROTO", PROTO),
-            mock.patch.object(cri_client, "SERVICES", ("runtime.v1.RuntimeService",)),
-        ):
-            client = cri_client.CriClient(containerd.socket, directory)
-        stack.callback(client.close)
         cgroup = PodCgroup(None)
         stack.callback(cgroup.remove)
         context = container["securityContext"]
         sandbox = _sandbox(pod, cgroup, directory, context.get("privileged", False))
-        identifier = client.call("RunPodSandbox", {"config": sandbox}).pod_sandbox_id
+        identifier = containerd.call("RunPodSandbox", {"config": sandbox}).pod_sandbox_id
         stack.callback(containerd._remove_pod, identifier)
         request = {
             "pod_sandbox_id": identifier,
             "config": _container(pod, container, port, node, image, directory),
             "sandbox_config": sandbox,
         }
-        created = client.call("CreateContainer", request, 120).container_id
+        created = containerd.call("CreateContainer", request, 120).container_id
         stack.callback(containerd.call, "RemoveContainer", {"container_id": created})
         stack.callback(containerd.call, "StopContainer", {"container_id": created, "timeout": 10})
         containerd.call("StartContainer", {"container_id": created})

@@ -5,7 +5,6 @@ The agent and a shell that is open already are in a cgroup whose pids.max is wha
 
 from __future__ import annotations
 
-import http.client
 import json
 import signal
 import socket
@@ -17,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from support.cgroups import OwnCgroup
+from support.http import get
 from support.stream import THREADTRACE, Stream, name_of
 from support.waiting import wait_until
 
@@ -35,13 +35,7 @@ class Starved:
         self.cgroup = cgroup
 
     def get(self, path: str) -> tuple[int, bytes]:
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
-        try:
-            connection.request("GET", path)
-            answer = connection.getresponse()
-            return answer.status, answer.read()
-        finally:
-            connection.close()
+        return get(self.port, path)
 
 
 @pytest.fixture

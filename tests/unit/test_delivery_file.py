@@ -5,33 +5,17 @@ from __future__ import annotations
 import errno
 import os
 import resource
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from support.small_files import SMALL_BYTES, small_files
 from threadtrace.delivery.buffer import Rank
 from threadtrace.delivery.file import FileOutlet, Rotation
 from threadtrace.errors import OutputError
 
 LINES = [b'{"n":%d}\n' % number for number in range(10)]
 BUFFER_BYTES = 1 << 20
-SMALL_BYTES = 64
-
-
-@contextmanager
-def small_files() -> Iterator[None]:
-    """Files may not grow beyond that: what a full disk does, with EFBIG for ENOSPC."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def opened(path: Path, rotation: Rotation | None = None, **others: object) -> FileOutlet:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import os
-import resource
-import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from support.small_files import SMALL_BYTES, small_files
 from threadtrace.delivery.errors import ReaderGone
 from threadtrace.errors import OutputError
 from threadtrace.output.sink import LineSink
@@ -33,22 +31,6 @@ def test_lines_are_appended_and_only_the_owner_reads(tmp_path: Path) -> None:
 def test_an_unwritable_file_is_told_with_the_remedy(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="No such file or directory; choose another --output"):
         LineSink.open(str(tmp_path / "absent/events.jsonl"), never)
-
-
-SMALL_BYTES = 64
-
-
-@contextmanager
-def small_files() -> Iterator[None]:
-    """Files may not grow beyond that: what a full disk does, with EFBIG for ENOSPC."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (SMALL_BYTES, before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-        signal.signal(signal.SIGXFSZ, handler)
 
 
 def test_a_full_disk_leaves_whole_lines_and_counts_the_others(
