@@ -7,8 +7,6 @@ calls in its own loop, and it never waits for who asks. docs/remote.md describes
 from __future__ import annotations
 
 import contextlib
-import errno
-import os
 import select
 import socket
 import time
@@ -20,6 +18,7 @@ import orjson
 
 from threadtrace.connection import MAX_REQUEST_BYTES, Connection, Stream
 from threadtrace.questions import Handler, WrongQuestion
+from threadtrace.unix_socket import SocketFile
 
 MAX_CONNECTIONS = 8
 MAX_LISTENERS = 6
@@ -30,7 +29,6 @@ EVENTS = "events"
 _ACCEPTED_AT_ONCE = 8
 _BACKLOG = 8
 _PATIENCE_SECONDS = 10.0
-_PROBE_SECONDS = 2.0
 
 
 class Broadcast(Protocol):
@@ -63,7 +61,6 @@ class AnswerSocket:
         Raises:
             OSError: it cannot be made; EADDRINUSE where another agent answers there.
         """
-        self._path = path
         self._handlers = handlers
         self._clock = clock
         self.broadcast: Broadcast | None = None
@@ -72,15 +69,11 @@ class AnswerSocket:
         self._answers: dict[bytes, bytes] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self._socket.setblocking(False)
-        before = os.umask(0o177)
         try:
-            self._bind()
+            self._file = SocketFile(self._socket, str(path))
         except OSError:
             self._socket.close()
             raise
-        finally:
-            os.umask(before)
-        self._inode = path.stat().st_ino
         self._socket.listen(_BACKLOG)
         self._epoll = select.epoll()
         self._epoll.register(self._socket, select.EPOLLIN)
@@ -116,9 +109,7 @@ class AnswerSocket:
             self._drop(connection)
         self._epoll.close()
         self._socket.close()
-        with contextlib.suppress(OSError):
-            if self._path.stat().st_ino == self._inode:
-                self._path.unlink()
+        self._file.remove()
 
     def _accept(self) -> None:
         for _ in range(_ACCEPTED_AT_ONCE):
@@ -192,19 +183,6 @@ class AnswerSocket:
             self._epoll.unregister(connection)
         connection.close()
 
-    def _bind(self) -> None:
-        try:
-            self._socket.bind(str(self._path))
-        except OSError as error:
-            if error.errno != errno.EADDRINUSE:
-                raise
-            if not self._path.is_socket():
-                raise FileExistsError(errno.EEXIST, "something else has that name") from None
-            if _is_answering(self._path):
-                raise
-            self._path.unlink()
-            self._socket.bind(str(self._path))
-
 
 def _question(request: bytes) -> dict[str, Any]:
     if len(request) > MAX_REQUEST_BYTES:
@@ -220,15 +198,3 @@ def _question(request: bytes) -> dict[str, Any]:
 
 def _line(answer: dict[str, Any]) -> bytes:
     return orjson.dumps(answer, option=orjson.OPT_APPEND_NEWLINE)
-
-
-def _is_answering(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PROBE_SECONDS)
-        try:
-            asking.connect(str(path))
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True
-    return True

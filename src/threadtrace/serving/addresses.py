@@ -9,20 +9,18 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
-import os
 import re
 import socket
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from threadtrace.errors import UnavailableError, UsageError
+from threadtrace.unix_socket import SocketFile
 
 _FORMS = "127.0.0.1:9752, [::1]:9752 or unix:/run/threadtrace/http.sock"
 _IP_AND_PORT = re.compile(r"(?:\[([^\[\]]+)\]|([^:\[\]]+)):(\d{1,5})\Z", re.ASCII)
 _HIGHEST_PORT = 65_535
 _BACKLOG = 64
-_PROBE_SECONDS = 2.0
 
 # What the kernel keeps of one connection counts as the agent's memory in its cgroup. The kernel
 # doubles both, for its own bookkeeping.
@@ -129,7 +127,7 @@ class Listening:
             UnavailableError: the address cannot be had, with the remedy.
             UsageError: it names an interface that does not exist.
         """
-        self._file: tuple[str, tuple[int, int]] | None = None
+        self._file: SocketFile | None = None
         family = socket.AF_UNIX if isinstance(address, UnixAddress) else address.family
         self.socket = socket.socket(family, socket.SOCK_STREAM)
         """Does not block."""
@@ -138,7 +136,7 @@ class Listening:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SENT_BYTES)
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVED_BYTES)
             if isinstance(address, UnixAddress):
-                self._bind_unix(address.path)
+                self._file = SocketFile(self.socket, address.path)
             else:
                 self._bind_ip(address)
             self.socket.listen(_BACKLOG)
@@ -154,13 +152,9 @@ class Listening:
     def close(self) -> None:
         """Listen no more, and remove the file, if it is still this one's."""
         self.socket.close()
-        if self._file is None:
-            return
-        path, identity = self._file
-        self._file = None
-        with contextlib.suppress(OSError):
-            if _identity(path) == identity:
-                os.unlink(path)
+        if self._file is not None:
+            self._file.remove()
+            self._file = None
 
     def _bind_ip(self, address: IpAddress) -> None:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -170,14 +164,6 @@ class Listening:
         # What is written is what is listened on: [::] leaves 0.0.0.0 to another --listen.
         self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         self.socket.bind((address.host, address.port, 0, _zone_index(address)))
-
-    def _bind_unix(self, path: str) -> None:
-        before = os.umask(0o177)
-        try:
-            _bind_in_place(self.socket, path)
-        finally:
-            os.umask(before)
-        self._file = path, _identity(path)
 
 
 def listen_on(addresses: Sequence[Address]) -> list[Listening]:
@@ -194,37 +180,6 @@ def listen_on(addresses: Sequence[Address]) -> list[Listening]:
             undo.callback(listening[-1].close)
         undo.pop_all()
     return listening
-
-
-def _bind_in_place(listener: socket.socket, path: str) -> None:
-    try:
-        listener.bind(path)
-    except OSError as error:
-        if error.errno != errno.EADDRINUSE:
-            raise
-        if not Path(path).is_socket():
-            raise FileExistsError(errno.EEXIST, "something else has that name") from None
-        if _is_answering(path):
-            raise
-        os.unlink(path)
-        listener.bind(path)
-
-
-def _is_answering(path: str) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(_PROBE_SECONDS)
-        try:
-            asking.connect(path)
-        except ConnectionRefusedError:
-            return False
-        except OSError:
-            return True
-    return True
-
-
-def _identity(path: str) -> tuple[int, int]:
-    found = os.stat(path, follow_symlinks=False)
-    return found.st_dev, found.st_ino
 
 
 def _zone_index(address: IpAddress) -> int:
