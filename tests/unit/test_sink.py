@@ -97,3 +97,15 @@ def test_a_pipe_that_does_not_block_takes_everything(pipe: tuple[int, int]) -> N
     sink.write([b"y" * 499 + b"\n"] * 60)
     assert len(os.read(reader, 1 << 20)) == 30_000
     assert sink.total_lost == 0
+
+
+def test_a_redirected_file_has_no_holes(tmp_path: Path) -> None:
+    """The shell opens it not to append: after a part of a line was taken back, others follow."""
+    path = tmp_path / "events.jsonl"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    sink = LineSink(fd, "standard output", never)
+    with small_files():
+        sink.write([b"x" * 40 + b"\n", b"y" * 40 + b"\n"])
+    sink.write([b"z\n"])
+    os.close(fd)
+    assert path.read_bytes() == b"x" * 40 + b"\nz\n"

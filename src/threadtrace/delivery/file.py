@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from threadtrace.delivery import whole_lines
 from threadtrace.delivery.outlet import CHUNK_BYTES, Outlet
 from threadtrace.errors import OutputError
 from threadtrace.log import warn
@@ -82,10 +83,11 @@ class FileOutlet(Outlet):
         while lines := self.buffer.take(CHUNK_BYTES):
             data = b"".join(entry.line for entry in lines)
             self._rotate_before(len(data))
-            taken = data.count(b"\n", 0, self._append(data))
-            self.written += taken
-            if taken < len(lines):
-                self.buffer.put_back(lines[taken:])
+            appended = whole_lines.append(self._fd, data)
+            self.written += appended.lines
+            if appended.error is not None:  # full, read-only, stale: it may be mended
+                self.buffer.put_back(lines[appended.lines :])
+                self.complain(appended.error.strerror or str(appended.error))
                 return
             self.recovered()
 
@@ -136,22 +138,6 @@ class FileOutlet(Outlet):
         except OSError:
             return True  # it cannot be told
         return (found.st_dev, found.st_ino) == (own.st_dev, own.st_ino)
-
-    def _append(self, data: bytes) -> int:
-        """How many bytes of whole lines were written: a part of one is taken back."""
-        start = os.fstat(self._fd).st_size
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._fd, data[done:])
-            return done
-        except OSError as error:  # full, read-only, stale: it may be mended, and others go on
-            self.complain(error.strerror or str(error))
-        whole = data[:done].rfind(b"\n") + 1
-        if whole < done and os.fstat(self._fd).st_size == start + done:
-            os.ftruncate(self._fd, start + whole)
-            os.lseek(self._fd, 0, os.SEEK_END)  # of use where it is not open to append
-        return whole
 
     def _rotate_before(self, length: int) -> None:
         """Where so many bytes more would be too many, or the time is over."""

@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 
+from threadtrace.delivery import whole_lines
 from threadtrace.delivery.buffer import Rank
 from threadtrace.delivery.errors import FULL_ERRORS, ReaderGone
 from threadtrace.errors import OutputError
@@ -89,22 +90,13 @@ class LineSink:
         return {self._name: lost} if lost else {}
 
     def _write_file(self, lines: Sequence[bytes]) -> int:
-        """How many lines were written: the part of one that did not fit is taken back."""
-        data = b"".join(lines)
-        start = os.fstat(self._fd).st_size
-        done = 0
-        try:
-            while done < len(data):
-                done += os.write(self._fd, data[done:])
-            return data.count(b"\n")
-        except OSError as error:
-            if error.errno not in FULL_ERRORS:
-                raise OutputError(f"{self._name}: {error.strerror}") from None
-            self._complain(error)
-        whole = data[:done].rfind(b"\n") + 1
-        if whole < done and os.fstat(self._fd).st_size == start + done:
-            os.ftruncate(self._fd, start + whole)
-        return data.count(b"\n", 0, whole)
+        """How many lines were written."""
+        appended = whole_lines.append(self._fd, b"".join(lines))
+        if appended.error is not None:
+            if appended.error.errno not in FULL_ERRORS:
+                raise OutputError(f"{self._name}: {appended.error.strerror}") from None
+            self._complain(appended.error)
+        return appended.lines
 
     def _write_stream(self, lines: Sequence[bytes]) -> int:
         """How many lines were written; all, unless the agent is to end and nobody reads."""
