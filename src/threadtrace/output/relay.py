@@ -20,6 +20,7 @@ from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.lines import RankedLine, happening_lines, tick_lines
 from threadtrace.output.relay_window import Line, RelayWindow
+from threadtrace.output.several import Several
 
 _TICK_END = b"\n"
 
@@ -177,32 +178,19 @@ class Listener:
                 number, next_line = number + 1, batch.end_line
 
 
-class RelayedOutput:
-    """Gives all of it to both."""
-
-    def __init__(self, output: Output, relay: Relay) -> None:
-        """Of these two."""
-        self._output = output
-        self._relay = relay
-
-    def on_happenings(self, happened: Happenings) -> None:
-        """The relay first: it never waits, and the output may."""
-        self._relay.on_happenings(happened)
-        self._output.on_happenings(happened)
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        """Likewise."""
-        self._relay.on_snapshot(snapshot)
-        self._output.on_snapshot(snapshot)
+def connect_relay(agent: Agent, details: Fields) -> Relay:
+    """A relay of this agent's events, which who connects to its socket gets, if it has one."""
+    relay = Relay(time.time_ns(), details, agent.counts_refusals)
+    if agent.answers is not None:
+        agent.answers.broadcast = relay
+    return relay
 
 
 def relayed(output: Output, agent: Agent, details: Fields) -> Output:
     """The output, whose events are told to who connects to the agent's socket, if it has one."""
     if agent.answers is None:
         return output
-    relay = Relay(time.time_ns(), details, agent.counts_refusals)
-    agent.answers.broadcast = relay
-    return RelayedOutput(output, relay)
+    return Several([connect_relay(agent, details), output])  # it never waits, and the output may
 
 
 def _split(line: bytes) -> Line:

@@ -23,12 +23,13 @@ from threadtrace.output.events import EventWriter
 from threadtrace.output.fields import Fields
 from threadtrace.output.filters import EventFilter, load_filters
 from threadtrace.output.recording import recorded
-from threadtrace.output.relay import Relay
+from threadtrace.output.relay import connect_relay
+from threadtrace.output.several import Several
 from threadtrace.output.stream import EventStream
 from threadtrace.questions import Renderers
 from threadtrace.selfcare.own_cost import Ticking
 from threadtrace.selfcare.service_manager import ServiceManager
-from threadtrace.streaming.fan_out import KeptLines, Several
+from threadtrace.streaming.kept import KeptLines
 from threadtrace.streaming.options import Streaming
 
 if TYPE_CHECKING:
@@ -126,9 +127,7 @@ class _Run:
         collect_garbage_seldom()
         sinks.start(self._wake.set)
         events = self._event_stream()
-        relay = Relay(time.time_ns(), self._details, agent.counts_refusals)
-        if agent.answers is not None:
-            agent.answers.broadcast = relay
+        relay = connect_relay(agent, self._details)
         told = Several([relay, events] if server is None else [relay, events, server])
         with (
             recorded(told, streaming.record_dir, agent, self._details) as shown,

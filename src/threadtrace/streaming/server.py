@@ -23,7 +23,7 @@ from threadtrace.serving.server import Server
 from threadtrace.serving.sources import Sources
 from threadtrace.serving.tls import ServerTls
 from threadtrace.serving.token import TokenFile
-from threadtrace.streaming.fan_out import LatestSample
+from threadtrace.streaming.kept import LatestSample
 from threadtrace.streaming.options import Listening
 
 

@@ -1,4 +1,4 @@
-"""One agent, several who want to be told."""
+"""What the agent tells beside its outputs: lines that are kept, and the latest sample."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from collections.abc import Sequence
 
 from threadtrace.delivery.buffer import Rank
 from threadtrace.delivery.outputs import Outputs
-from threadtrace.feed import Output
 from threadtrace.model.danger import by_danger
 from threadtrace.model.refusal import Refusal
 from threadtrace.model.snapshot import Happenings, Snapshot
@@ -18,24 +17,6 @@ from threadtrace.screen.news import News
 from threadtrace.serving.history import History
 
 _KEPT_REFUSALS = 64
-
-
-class Several:
-    """Outputs, one after the other."""
-
-    def __init__(self, outputs: Sequence[Output]) -> None:
-        """In this order."""
-        self._outputs = outputs
-
-    def on_happenings(self, happened: Happenings) -> None:
-        """See Output."""
-        for output in self._outputs:
-            output.on_happenings(happened)
-
-    def on_snapshot(self, snapshot: Snapshot) -> None:
-        """See Output."""
-        for output in self._outputs:
-            output.on_snapshot(snapshot)
 
 
 class KeptLines:
