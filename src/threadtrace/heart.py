@@ -53,14 +53,10 @@ def _run(
     poller = select.poll()
     for descriptor in (*agent.descriptors, stop.fileno()):
         poller.register(descriptor, select.POLLIN)
-    collected = clock()
-    end = None if duration_seconds is None else collected + duration_seconds
+    end = None if duration_seconds is None else clock() + duration_seconds
     heart = Heart(agent, output, interval_seconds, clock)
     while not stop.is_set() and (end is None or clock() < end):
         seconds = heart.beat()
-        if clock() - collected >= _GARBAGE_SECONDS:
-            gc.collect()
-            collected = clock()
         if end is not None:
             seconds = min(seconds, end - clock())
         poller.poll(max(0.0, seconds) * 1000)
@@ -93,7 +89,7 @@ class Heart:
         self._pacer = Pacer(interval_seconds)
         self._clock = clock
         self._on_pace = on_pace
-        self._due = clock()
+        self._due = self._collected_s = clock()
         self.ticking = Ticking(interval_seconds)
         """How the ticks went."""
 
@@ -108,6 +104,7 @@ class Heart:
             agent.answers.serve()
         if self._clock() >= self._due:
             self._tick()
+            self._collect_garbage()
         wake = self._due
         look_due_ns = agent.pipeline.look_due_ns
         if look_due_ns is not None:
@@ -138,6 +135,13 @@ class Heart:
             self._tell_pace()
         ticking.interval_seconds = interval_seconds = self._pacer.interval_seconds
         self._due += interval_seconds * (1 + max(0, int((ended - self._due) / interval_seconds)))
+
+    def _collect_garbage(self) -> None:
+        """See collect_garbage_seldom."""
+        now = self._clock()
+        if now - self._collected_s >= _GARBAGE_SECONDS:
+            gc.collect()
+            self._collected_s = now
 
     def _tell_pace(self) -> None:
         seconds, ticking = self._pacer.interval_seconds, self.ticking

@@ -114,4 +114,4 @@ def _file(path: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
         if error.errno == errno.ENXIO:
             reason = "nobody reads that named pipe; start its reader first"
         raise OutputError(f"cannot write to {path}: {reason}, or choose another --output") from None
-    return PipeOutlet(path, max_buffer_bytes, fd)
+    return PipeOutlet(path, max_buffer_bytes, fd, is_own=True)

@@ -22,16 +22,17 @@ class PipeOutlet(DescriptorOutlet):
     opened once more. A socket cannot be opened again; its calls are told not to wait.
     """
 
-    def __init__(self, name: str, max_buffer_bytes: int, fd: int) -> None:
+    def __init__(self, name: str, max_buffer_bytes: int, fd: int, is_own: bool = False) -> None:
         """See Outlet.
 
         Args:
             name: for messages.
             max_buffer_bytes: see LineBuffer.
-            fd: open for writing; stays open.
+            fd: open for writing.
+            is_own: whether it is closed at the end; else it stays open.
         """
         super().__init__(name, max_buffer_bytes)
-        self._inherited = fd
+        self._inherited, self._is_own = fd, is_own
         self._socket: socket.socket | None = None
 
     def open(self) -> None:
@@ -73,4 +74,7 @@ class PipeOutlet(DescriptorOutlet):
             self._socket.close()
         elif self._fd not in {-1, self._inherited}:
             os.close(self._fd)
+        if self._is_own and self._inherited >= 0:
+            os.close(self._inherited)
+            self._inherited = -1
         self._fd = -1

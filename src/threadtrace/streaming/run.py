@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
@@ -40,7 +38,6 @@ _TERMINAL = "/dev/tty"
 # How long a reader that does not read may hold up the end.
 _FAREWELL_SECONDS = 2.0
 _LOOK_SECONDS = 5.0
-_GARBAGE_SECONDS = 600.0
 
 
 def stream(streaming: Streaming, options: AgentOptions) -> int:
@@ -64,8 +61,15 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
             endpoints = Endpoints(streaming.listening)
             stack.callback(endpoints.close)
         agent = stack.enter_context(start_agent(options))
-        run = _Run(streaming, agent, sinks, EventFilter(rules), endpoints, options.renderers)
-        run.hears_hangup = hears_hangup
+        run = _Run(
+            streaming,
+            agent,
+            sinks,
+            EventFilter(rules),
+            endpoints,
+            options.renderers,
+            hears_hangup,
+        )
         code = asyncio.run(run.main())
     lossy = [state for state in sinks.states if state.lost]
     if lossy:
@@ -88,6 +92,7 @@ class _Run:
         admission: EventFilter,
         endpoints: Endpoints | None,
         renderers: Renderers | None,
+        hears_hangup: bool,
     ) -> None:
         self._streaming = streaming
         self._agent = agent
@@ -104,8 +109,7 @@ class _Run:
             most = streaming.listening.metrics_workloads
             self._server = AgentServer(endpoints, agent, renderers, self._details, most)
         self._manager = ServiceManager()
-        self.hears_hangup = True
-        """Whether SIGHUP is listened to."""
+        self._hears_hangup = hears_hangup
         self._signal: int | None = None
         self._error: BaseException | None = None
         self._ends_s: float | None = None
@@ -175,16 +179,12 @@ class _Run:
         )
 
     async def _look_after(self, ticking: Ticking) -> None:
-        """Tell the service manager that ticks come, and collect garbage by the clock."""
+        """Tell the service manager that ticks come."""
         watchdog = self._manager.watchdog_seconds or _LOOK_SECONDS
-        collected_s = time.monotonic()
         while True:
             await asyncio.sleep(min(_LOOK_SECONDS, watchdog / 3))
             if ticking.silence(time.monotonic()) is None:
                 self._manager.alive()
-            if time.monotonic() - collected_s >= _GARBAGE_SECONDS:
-                gc.collect()
-                collected_s = time.monotonic()
 
     def _on_watch_end(self, watch: asyncio.Task[None]) -> None:
         if not watch.cancelled():
@@ -193,15 +193,12 @@ class _Run:
 
     def _listen_for_signals(self) -> None:
         loop = asyncio.get_running_loop()
-        handlers: dict[int, Callable[[], None]] = {
-            number: partial(self._end, number) for number in (*_END_SIGNALS, signal.SIGHUP)
-        }
-        if not _has_terminal():
-            handlers[signal.SIGHUP] = self._reload
-        for number, handler in handlers.items():
-            is_ignored = signal.getsignal(number) is signal.SIG_IGN  # nohup
-            if self.hears_hangup if number == signal.SIGHUP else not is_ignored:
-                loop.add_signal_handler(number, handler)
+        for number in _END_SIGNALS:
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, self._end, number)
+        if self._hears_hangup:
+            reload_or_end = partial(self._end, signal.SIGHUP) if _has_terminal() else self._reload
+            loop.add_signal_handler(signal.SIGHUP, reload_or_end)
 
     def _end(self, number: int) -> None:
         self._signal = self._signal or number
@@ -224,7 +221,10 @@ class _Run:
 
 
 def _take_hangup() -> bool:
-    """Whether SIGHUP is to be listened to; until that happens, a reload must not be the end."""
+    """Whether SIGHUP is to be listened to, which it is not under nohup.
+
+    Until that happens, what is meant as a reload must not be the end.
+    """
     is_heard = signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN
     if is_heard and not _has_terminal():
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
