@@ -20,7 +20,7 @@ from threadtrace.report.reading import (
 )
 from threadtrace.restore.workloads import MAX_WORKLOADS, place_of
 
-MAX_CHECKPOINTS = 64
+MAX_CHECKPOINTS = 32
 _FIRST_SPACING_BYTES = 1 << 20
 _MAX_EPISODES = 1024
 _MAX_PLACES_OF_LOSS = 64

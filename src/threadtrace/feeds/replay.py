@@ -19,8 +19,10 @@ from threadtrace.model.details import ProcessInspection, WorkloadDetails
 
 Wait = Callable[[asyncio.Event, float | None], Awaitable[None]]
 
-# Whatever else runs in the event loop has its turn so often.
-_SLICE_SECONDS = 0.02
+# So long at a time; then whatever else runs in the event loop has its turns, for a while: a key
+# needs twenty of them until its picture is there.
+_SLICE_SECONDS = 0.004
+_REST_SECONDS = 0.001
 _PIPE_SECONDS = 0.05
 # A tick that comes through a pipe in parts is whole when nothing came for so many times.
 _SILENT_POLLS = 4
@@ -103,9 +105,14 @@ class Replay(Controls):
         return process_inspection(player.listener.last, pid, player.listener.explosions)
 
     def _owes_first_frame(self) -> bool:
-        """Whether the first tick was found as a whole and not shown yet: that goes first."""
+        """Whether a first tick can be told that was not shown yet: that goes first.
+
+        Where another run begins, it may take more of the recording to tell its first tick.
+        """
         player = self._player
-        return player is not None and player.listener.last is None and self._index.ticks > 1
+        if player is None or player.listener.last is not None or self._index.ticks < 2:
+            return False
+        return player.due_ns() is not None
 
     async def _look_through(self) -> None:
         index = self._index
@@ -121,7 +128,7 @@ class Replay(Controls):
                     break
             self._silent_polls = 0 if found else self._silent_polls + 1
             self._wake.set()
-            await asyncio.sleep(_PIPE_SECONDS if index.is_waiting else 0)
+            await asyncio.sleep(_PIPE_SECONDS if index.is_waiting else _REST_SECONDS)
 
     async def _play_on(self, player: Player) -> None:
         """Tell what is due now, or wait until something is or somebody wants something."""
@@ -173,7 +180,7 @@ class Replay(Controls):
         until = time.perf_counter() + _SLICE_SECONDS
         for _ in pieces:
             if time.perf_counter() >= until:
-                await asyncio.sleep(0)
+                await asyncio.sleep(_REST_SECONDS)
                 if self._wanted is not None:
                     return
                 until = time.perf_counter() + _SLICE_SECONDS

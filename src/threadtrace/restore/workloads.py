@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 import orjson
@@ -101,15 +102,15 @@ def _with_names(workload: Workload, fields: Fields, name: str | None) -> Workloa
         return workload
     container, k8s = inner(fields, "container"), inner(fields, "k8s")
     pod = inner(k8s, "pod")
-    runtime = text(inner(container, "runtime"), "name")
+    runtime = _shared(inner(container, "runtime"), "name")
     pod_name = text(pod, "name")
     pod_uid = text(pod, "uid")
     names = ContainerNames(
         container_name=text(container, "name"),
-        image_name=text(inner(container, "image"), "name"),
-        k8s_namespace=text(inner(k8s, "namespace"), "name"),
+        image_name=_shared(inner(container, "image"), "name"),
+        k8s_namespace=_shared(inner(k8s, "namespace"), "name"),
         k8s_pod_name=pod_name,
-        k8s_container_name=text(inner(k8s, "container"), "name"),
+        k8s_container_name=_shared(inner(k8s, "container"), "name"),
         is_sandbox=pod_name is not None and (name or "").endswith("/" + _SANDBOX),
     )
     has_names = not names.is_nameless
@@ -120,6 +121,12 @@ def _with_names(workload: Workload, fields: Fields, name: str | None) -> Workloa
         unit=text(inner(fields, "systemd"), "unit") or workload.unit,
         names=replace(names, runtime=runtime, k8s_pod_uid=pod_uid) if has_names else None,
     )
+
+
+def _shared(fields: Fields, name: str) -> str | None:
+    """A text that many workloads have in common: it is kept once."""
+    found = text(fields, name)
+    return None if found is None else sys.intern(found)
 
 
 def _of_words(kind: str, name: str) -> Workload | None:

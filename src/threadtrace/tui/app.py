@@ -33,9 +33,10 @@ _PUT_OFF_SECONDS = 0.01
 _MOST_PUT_OFF = 5
 _SILENT_SECONDS = 3.0
 """So long without a sample, or three of its intervals, and a feed is said to be silent."""
-_GARBAGE_SECONDS = 10.0
-_LONGEST_GARBAGE_SECONDS = 30.0
-_TYPING_SECONDS = 1.0
+_GARBAGE_SECONDS = 2.0
+_OLD_GARBAGE_SECONDS = 30.0
+_LONGEST_GARBAGE_SECONDS = 600.0
+_TYPING_SECONDS = 5.0
 
 
 class TopApp(App[None]):
@@ -280,19 +281,22 @@ async def _collect_garbage_seldom(typed_s: Callable[[], float]) -> None:
     """By the clock instead of by the number of objects made, which is thousands a tick.
 
     These hold no cycles. Searching them for some took 20 to 35 ms a tick at 5,000 workloads, and a
-    key that came then waited.
+    key that came then waited. So what was searched once is left alone (``gc.freeze``): only what
+    came since is looked at. Circles that were closed later are found while nobody types.
     """
     gc.disable()
     try:
-        collected_s = time.monotonic()
+        searched_s = time.monotonic()
         while True:
             await asyncio.sleep(_GARBAGE_SECONDS)
             now_s = time.monotonic()
-            # Old objects, too, take 25 to 50 ms at 5,000 workloads: while nobody types.
+            waits_s = now_s - searched_s
             is_typing = now_s - typed_s() < _TYPING_SECONDS
-            is_whole = not is_typing or now_s - collected_s >= _LONGEST_GARBAGE_SECONDS
-            gc.collect(2 if is_whole else 1)
-            if is_whole:
-                collected_s = now_s
+            if waits_s >= (_LONGEST_GARBAGE_SECONDS if is_typing else _OLD_GARBAGE_SECONDS):
+                gc.unfreeze()
+                searched_s = now_s
+            gc.collect()
+            gc.freeze()
     finally:
+        gc.unfreeze()
         gc.enable()

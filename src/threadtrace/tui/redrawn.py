@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import orjson
@@ -52,7 +51,6 @@ class Layer:
         if not self._is_left and self.is_current:
             self._is_left = True
             self.dismiss(result)
-            self.app.call_later(gc.collect, 1)  # widgets know each other in circles
 
 
 class Redrawn(Layer, Screen[None]):
