@@ -17,6 +17,12 @@ class UsageError(ThreadtraceError):
     exit_code = os.EX_USAGE
 
 
+class UnreadableError(UsageError):
+    """A file that an option names cannot be read."""
+
+    exit_code = os.EX_NOINPUT
+
+
 class PrivilegeError(ThreadtraceError):
     """Not root, or a capability is missing."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,12 @@ from support.puppet import Births, Puppet
 from support.requirements import require
 from support.stream import Stream, counts, name_of
 
-NOT_ALLOWED, UNAVAILABLE, USAGE = os.EX_NOPERM, os.EX_UNAVAILABLE, os.EX_USAGE
+NOT_ALLOWED, UNAVAILABLE, USAGE, UNREADABLE = (
+    os.EX_NOPERM,
+    os.EX_UNAVAILABLE,
+    os.EX_USAGE,
+    os.EX_NOINPUT,
+)
 STREAM = ("stream", "--duration", "0.1")
 
 
@@ -233,6 +239,10 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
         ("top", "--json=1"),
         ("stream", "--max-cgroups", "0"),
         ("stream", "--output", "tcp://localhost:1"),
+        ("stream", "--output", "tcp:127.0.0.1:1"),
+        ("stream", "--output", "a.jsonl", "--output", "./a.jsonl"),
+        ("stream", "--rotate-bytes", "65536"),
+        ("stream", "--output", "unix:/run/none", "--rotate-seconds", "60"),
         ("stream", "extra"),
         ("stream", "--host-root", "/nonexistent"),
         ("top", "--host-root", "/etc/passwd"),
@@ -245,6 +255,23 @@ def test_wrong_usage(arguments: tuple[str, ...]) -> None:
     known = [word for word in arguments[:1] if word in ("stream", "top", "doctor")]
     help_command = " ".join(["threadtrace", *known, "--help"])
     assert_one_line(threadtrace(*arguments), USAGE, f"(see {help_command})")
+
+
+def test_a_pipe_as_certificate_is_not_waited_for(host: None, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    for option in ("--tls-cert", "--token-file"):
+        command = ("stream", "--listen", "127.0.0.1:0", option, str(tmp_path / "pipe"))
+        done = threadtrace(*command)
+        code = UNREADABLE if option == "--tls-cert" else USAGE
+        assert_one_line(done, code, option, "is no regular file")
+    missing = ("stream", "--listen", "127.0.0.1:0", "--token-file", str(tmp_path / "none"))
+    assert_one_line(threadtrace(*missing), UNREADABLE, "cannot be read: No such file")
+
+
+def test_the_port_that_was_free_is_told(host: None) -> None:
+    done = threadtrace("stream", "--duration", "0.1", "--listen", "127.0.0.1:0")
+    assert done.returncode == 0
+    assert re.fullmatch(rb"threadtrace: listening on 127\.0\.0\.1:[1-9]\d*\n", done.stderr)
 
 
 def test_help_needs_nothing(tmp_path: Path) -> None:

@@ -84,6 +84,26 @@ def test_closed_standard_output(host: None, command: str) -> None:
     assert_one_line(done, IO_ERROR, "standard output is closed")
 
 
+def test_closed_standard_error(host: None, tmp_path: Path) -> None:
+    """Words for people go nowhere then: not to standard output, nor into a file of events."""
+    path = tmp_path / "events.jsonl"
+    command = (
+        f"stream --duration 0.2 --interval 0.1 --listen 127.0.0.1:0 --output {path} --output -"
+    )
+    done = subprocess.run(
+        ["sh", "-c", f"exec {' '.join(THREADTRACE)} {command} 2>&- <&-"],
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0
+    for text in (done.stdout, path.read_bytes()):
+        lines = text.splitlines()
+        assert len(lines) > 2
+        for line in lines:
+            json.loads(line)
+
+
 @pytest.mark.parametrize("command", [("stream",), ("top",), ("top", "--json"), ("top", "--once")])
 def test_pipe_that_nobody_reads_from(host: None, command: tuple[str, ...]) -> None:
     _write_to_nobody((*command, "--interval", "0.1"))
@@ -253,6 +273,29 @@ def _lost_count(event: Event, path: Path) -> int:
     if event["threadtrace"].get("output") != str(path):
         return 0
     return int(event["threadtrace"]["lost_count"])
+
+
+def test_a_reload_in_the_last_moment_is_no_other_end(host: None) -> None:
+    with subprocess.Popen(
+        [*THREADTRACE, "stream", "--interval", "0.1", "--duration", "0.3"],
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # no terminal that a hang-up could be of
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        drain = threading.Thread(target=process.stdout.read)
+        drain.start()
+        try:
+            wait_until(lambda: _has_ended(process, signal.SIGHUP), 30, "its end")
+        finally:
+            process.kill()
+            drain.join()
+    assert process.returncode == 0
+
+
+def _has_ended(process: subprocess.Popen[bytes], number: signal.Signals) -> bool:
+    process.send_signal(number)
+    return process.poll() is not None
 
 
 def _write_to_nobody(command: tuple[str, ...]) -> None:

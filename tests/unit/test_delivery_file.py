@@ -109,6 +109,21 @@ def test_a_file_that_cannot_be_put_aside_goes_on_growing(
     assert capsys.readouterr().err.count("cannot be rotated") == 1
 
 
+def test_a_directory_among_those_put_aside_stays(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "events.jsonl"
+    (tmp_path / "events.jsonl.1").mkdir()
+    outlet = opened(path, Rotation(max_bytes=20))
+    for line in LINES:
+        outlet.write([line], Rank.RATES)
+    assert path.read_bytes() == b"".join(LINES)
+    assert sorted(os.listdir(tmp_path)) == ["events.jsonl", "events.jsonl.1"]
+    told = capsys.readouterr().err
+    assert f"events.jsonl cannot be rotated: {path}.1 is no file; it goes on growing" in told
+    assert told.count("cannot be rotated") == 1
+
+
 def test_somebody_renames_it(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     outlet = opened(path)

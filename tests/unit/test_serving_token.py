@@ -81,6 +81,21 @@ def test_a_link_that_leads_elsewhere(tmp_path: Path) -> None:
     assert not token.accepts(FIRST)
 
 
+def test_each_file_that_is_none_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "token"
+    path.write_bytes(FIRST)
+    token = TokenFile(str(path))
+    for content, why in ((b"", "is empty"), (b"short", "holds 5 characters"), (None, "No such")):
+        path.unlink()
+        if content is not None:
+            path.write_bytes(content)
+        for _ in range(2):
+            assert token.accepts(FIRST)
+        told = capsys.readouterr().err
+        assert why in told
+        assert told.count("\n") == 1
+
+
 @pytest.mark.parametrize("content", [None, b"", b"short"])
 def test_one_that_goes_bad_holds_on_and_is_told_once(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], content: bytes | None

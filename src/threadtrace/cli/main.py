@@ -40,7 +40,8 @@ def cli() -> None:
 
     Exit codes: 0 done, 64 wrong usage, 65 a recording that is none, 66 a file that cannot be read,
     69 the host lacks something, 70 a bug, 74 events could not be written, 77 not allowed, 78 a
-    wrong file of thresholds, 130 Ctrl-C, 128+N ended by signal N, 141 the reader closed the pipe.
+    wrong file of thresholds or filters, 130 Ctrl-C, 128+N ended by signal N, 141 the reader closed
+    the pipe.
     """
 
 

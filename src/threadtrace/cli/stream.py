@@ -133,12 +133,15 @@ def stream(
     No output ever holds up the counting. Without a terminal, SIGHUP reads --filters again and looks
     whether a file of --output was renamed, and, for --listen, the token and the certificate.
     """
+    from threadtrace.delivery.destinations import has_file
     from threadtrace.delivery.file import Rotation
     from threadtrace.streaming.options import Listening, Streaming
     from threadtrace.streaming.run import stream as run_stream
 
     if not addresses and (token_file or certificate or key):
         raise click.UsageError("--token-file, --tls-cert and --tls-key need a --listen")
+    if (rotate_bytes or rotate_seconds) and not has_file(outputs):
+        raise click.UsageError("--rotate-bytes and --rotate-seconds need a file: --output FILE")
     streaming = Streaming(
         counting.interval_seconds,
         duration_seconds,

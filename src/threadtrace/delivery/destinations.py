@@ -33,10 +33,18 @@ def check_names(names: Sequence[str]) -> None:
     Raises:
         UsageError: they cannot, with the remedy.
     """
+    seen: dict[str, str] = {}
     for name in names:
-        _collector(name)
-        if names.count(name) > 1:
-            raise UsageError(f"{name} was given twice: give it once")
+        place = _place(name)
+        if place in seen:
+            also = "" if seen[place] == name else f", as {seen[place]}"
+            raise UsageError(f"{name} was given twice{also}: give it once")
+        seen[place] = name
+
+
+def has_file(names: Sequence[str]) -> bool:
+    """Whether one of these outputs is, or will be, a file that may be put aside."""
+    return any(name != STANDARD_OUTPUT and _collector(name) is None for name in names)
 
 
 def outputs(names: Sequence[str], max_buffer_bytes: int, rotation: Rotation) -> Outputs:
@@ -64,6 +72,13 @@ def _outlet(name: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:
     return _file(name, max_buffer_bytes, rotation)
 
 
+def _place(name: str) -> str:
+    """The same for all names of it: of a file the path without links."""
+    if _collector(name) is not None or name == STANDARD_OUTPUT:
+        return name
+    return os.path.realpath(name)
+
+
 def _collector(name: str) -> tuple[socket.AddressFamily, Endpoint] | None:
     """Where to connect to; None where it is a file or standard output."""
     if not name:
@@ -73,7 +88,7 @@ def _collector(name: str) -> tuple[socket.AddressFamily, Endpoint] | None:
         if not 0 < len(os.fsencode(path)) <= _MAX_UNIX_PATH_BYTES:
             raise UsageError(f"{name}: a socket's path has 1 to {_MAX_UNIX_PATH_BYTES} bytes")
         return socket.AF_UNIX, path
-    if "://" not in name:
+    if "://" not in name and not name.startswith("tcp:"):
         return None
     host, port = _host_and_port(name)
     return socket.AF_INET6 if host.version == 6 else socket.AF_INET, (str(host), port)

@@ -159,8 +159,11 @@ class FileOutlet(Outlet):
             self._rotate_after_s = now + _TRY_AGAIN_SECONDS
 
     def _put_aside(self) -> None:
-        for number in range(self._rotation.kept_files - 1, 0, -1):
-            older = f"{self._path}.{number}"
-            if os.path.lexists(older):
-                os.replace(older, f"{self._path}.{number + 1}")
-        os.replace(self._path, f"{self._path}.1")
+        names = [f"{self._path}.{number}" for number in range(1, self._rotation.kept_files + 1)]
+        for name in names:
+            if os.path.lexists(name) and not os.path.isfile(name):
+                raise OSError(errno.EEXIST, f"{name} is no file")
+        for number in range(len(names) - 1, 0, -1):
+            if os.path.lexists(names[number - 1]):
+                os.replace(names[number - 1], names[number])
+        os.replace(self._path, names[0])

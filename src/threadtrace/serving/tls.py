@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import ssl
+import stat
 from asyncio import sslproto
 
-from threadtrace.errors import UsageError
+from threadtrace.errors import UnreadableError, UsageError
 from threadtrace.log import warn
 
 # Of what asyncio makes for each connection with TLS, in advance: 256 KiB, if nobody says otherwise.
@@ -23,7 +25,8 @@ class ServerTls:
             key: PEM file; None: in the same one.
 
         Raises:
-            UsageError: they cannot be loaded, or do not belong together.
+            UnreadableError: one cannot be read.
+            UsageError: they hold no certificate and key, or do not belong together.
         """
         sslproto.SSLProtocol.max_size = _RECEIVE_BYTES  # type: ignore[attr-defined]
         self._certificate = certificate
@@ -50,13 +53,16 @@ class ServerTls:
         if self._key is not None:
             files += f" with --tls-key {self._key}"
         try:
+            for file in filter(None, (self._certificate, self._key)):
+                if not stat.S_ISREG(os.stat(file).st_mode):  # a pipe would be waited for
+                    raise UnreadableError(f"{files} cannot be read: {file} is no regular file")
             context.load_cert_chain(self._certificate, self._key, password=_no_password)
         except ssl.SSLError as error:
             why = error.reason or "no certificate and key in PEM"
             text = why.replace("_", " ").lower()
             raise UsageError(f"{files} cannot be used: {text}; give a pair in PEM") from None
         except OSError as error:
-            raise UsageError(
+            raise UnreadableError(
                 f"{files} cannot be read: {error.strerror}; check both paths"
             ) from None
         except _Encrypted:

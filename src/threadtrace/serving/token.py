@@ -6,7 +6,7 @@ import hmac
 import os
 import stat
 
-from threadtrace.errors import UsageError
+from threadtrace.errors import UnreadableError, UsageError
 from threadtrace.log import warn
 
 _MIN_CHARACTERS = 16
@@ -23,7 +23,8 @@ class TokenFile:
         """Read it.
 
         Raises:
-            UsageError: it cannot be read, or holds nothing that could be a token.
+            UnreadableError: it cannot be read.
+            UsageError: it holds nothing that could be a token.
         """
         self._path = path
         self._identity: _Identity | None = None
@@ -32,7 +33,7 @@ class TokenFile:
         try:
             self._read()
         except OSError as error:
-            raise UsageError(
+            raise UnreadableError(
                 f"--token-file {path} cannot be read: {error.strerror}; name a file that holds a "
                 "token"
             ) from None
@@ -47,7 +48,8 @@ class TokenFile:
     def reload(self) -> None:
         """Read the file if it is another than the last time.
 
-        Where it cannot be used any more, the last token holds on, and a warning says so, once.
+        Where it cannot be used any more, the last token holds on, and a warning says so, once for
+        each file that cannot.
         """
         try:
             identity = _identity(os.stat(self._path))
@@ -62,7 +64,7 @@ class TokenFile:
             self._complain(str(error), identity)
 
     def _complain(self, what: str, about: _Identity) -> None:
-        if self._complained_about is None:
+        if self._complained_about != about:
             warn(f"--token-file {self._path} {what}; the token of before still holds")
         self._complained_about = about
 

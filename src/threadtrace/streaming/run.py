@@ -121,6 +121,10 @@ class _Run:
             return await self._main()
         finally:
             self._sinks.close()  # as long as there is a loop that they can leave
+            if self._hears_hangup and not _has_terminal():
+                # What is meant as a reload, in the last moment, must not be another end.
+                asyncio.get_running_loop().remove_signal_handler(signal.SIGHUP)
+                signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
     async def _main(self) -> int:
         streaming, agent, sinks, server = self._streaming, self._agent, self._sinks, self._server

@@ -9,6 +9,7 @@ from threadtrace.agent import Agent
 from threadtrace.delivery.outputs import Outputs
 from threadtrace.errors import UsageError
 from threadtrace.feeds.live import node_name
+from threadtrace.log import warn
 from threadtrace.metrics.exposition import Exposition
 from threadtrace.metrics.tally import Metrics
 from threadtrace.model.snapshot import Happenings, Snapshot
@@ -47,6 +48,9 @@ class Endpoints:
         )
         addresses = parse_addresses(listening.addresses, self.token is not None)
         self.sockets: Sequence[ListeningSocket] = listen_on(addresses)
+        for wanted, bound in zip(addresses, self.sockets, strict=True):
+            if bound.address != wanted:  # port 0: any that is free
+                warn(f"listening on {bound.address}")
 
     def close(self) -> None:
         """Where it was not handed to a server."""
