@@ -136,10 +136,16 @@ class BlindAgent:
 
 
 @contextmanager
-def start_agent(options: AgentOptions) -> Iterator[Agent]:
+def start_agent(
+    options: AgentOptions, meanwhile: Callable[[], None] | None = None
+) -> Iterator[Agent]:
     """Attach the programs and take the baseline; detaches at the end.
 
     While the loader process compiles, the agent reads the cgroup tree and the processes.
+
+    Args:
+        options: see there.
+        meanwhile: called once while it still compiles, such as to import what is needed next.
 
     Raises:
         ThreadtraceError: with the remedy.
@@ -154,6 +160,8 @@ def start_agent(options: AgentOptions) -> Iterator[Agent]:
         tree.scan()
         processes = ProcessTable(hierarchy.version, tree.id_of_path, KERNEL_CGROUP_ID)
         processes.sweep(_BASELINE_SWEEP_SECONDS)
+        if meanwhile is not None:
+            meanwhile()
         loaded = loader.result()
     source = LiveSource(loaded)
     try:

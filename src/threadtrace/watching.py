@@ -66,7 +66,8 @@ def watch(
 
     with ExitStack() as stack:
         try:
-            agent = stack.enter_context(start_agent(options))
+            meanwhile = None if watching.is_plain else _import_view
+            agent = stack.enter_context(start_agent(options, meanwhile))
         except NoFreePidError as error:
             if options.socket is not None and _answers(options):
                 note = (
@@ -85,6 +86,11 @@ def watch(
         return _watch_agent(
             watching, agent, about, lambda output: _told(output, agent, about, record_dir)
         )
+
+
+def _import_view() -> None:
+    """It takes 0.3 s."""
+    import threadtrace.tui.app  # noqa: F401
 
 
 def watch_remote(watching: Watching, url: str, note: str = "", access: Access | None = None) -> int:

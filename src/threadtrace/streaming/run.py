@@ -31,7 +31,8 @@ from threadtrace.streaming.kept import KeptLines
 from threadtrace.streaming.options import Streaming
 
 if TYPE_CHECKING:
-    from threadtrace.streaming.server import AgentServer, Endpoints
+    from threadtrace.streaming.endpoints import Endpoints
+    from threadtrace.streaming.server import AgentServer
 
 _END_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _TERMINAL = "/dev/tty"
@@ -56,11 +57,12 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
         endpoints = None
         if streaming.listening.addresses:
             # Only where it is asked for: it doubles the agent's memory.
-            from threadtrace.streaming.server import Endpoints
+            from threadtrace.streaming.endpoints import Endpoints
 
             endpoints = Endpoints(streaming.listening)
             stack.callback(endpoints.close)
-        agent = stack.enter_context(start_agent(options))
+        meanwhile = None if endpoints is None else _import_server
+        agent = stack.enter_context(start_agent(options, meanwhile))
         run = _Run(
             streaming,
             agent,
@@ -79,6 +81,11 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
             "--output"
         )
     return code
+
+
+def _import_server() -> None:
+    """It takes 0.2 s."""
+    import threadtrace.streaming.server  # noqa: F401
 
 
 class _Run:

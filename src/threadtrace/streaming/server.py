@@ -1,15 +1,12 @@
-"""The HTTP server of a running agent: bound before the agent starts, served once it counts."""
+"""The HTTP server of a running agent, once it counts."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 
 from threadtrace.agent import Agent
 from threadtrace.delivery.outputs import Outputs
-from threadtrace.errors import UsageError
 from threadtrace.feeds.live import node_name
-from threadtrace.log import warn
 from threadtrace.metrics.exposition import Exposition
 from threadtrace.metrics.tally import Metrics
 from threadtrace.model.snapshot import Happenings, Snapshot
@@ -17,45 +14,11 @@ from threadtrace.output.fields import Fields
 from threadtrace.output.relay import Relay
 from threadtrace.questions import Renderers, handlers
 from threadtrace.selfcare.own_cost import Ticking
-from threadtrace.serving.addresses import Listening as ListeningSocket
-from threadtrace.serving.addresses import listen_on, parse_addresses
 from threadtrace.serving.history import History
 from threadtrace.serving.server import Server
 from threadtrace.serving.sources import Sources
-from threadtrace.serving.tls import ServerTls
-from threadtrace.serving.token import TokenFile
+from threadtrace.streaming.endpoints import Endpoints
 from threadtrace.streaming.kept import LatestSample
-from threadtrace.streaming.options import Listening
-
-
-class Endpoints:
-    """Where the agent can be asked: sockets that are bound, and what one has to show there."""
-
-    def __init__(self, listening: Listening) -> None:
-        """Bind them.
-
-        Raises:
-            UsageError: an address, token or certificate that cannot be used.
-            UnavailableError: an address that somebody else has.
-        """
-        if listening.key is not None and listening.certificate is None:
-            raise UsageError("--tls-key needs --tls-cert")
-        self.token = None if listening.token_file is None else TokenFile(listening.token_file)
-        self.tls = (
-            None
-            if listening.certificate is None
-            else ServerTls(listening.certificate, listening.key)
-        )
-        addresses = parse_addresses(listening.addresses, self.token is not None)
-        self.sockets: Sequence[ListeningSocket] = listen_on(addresses)
-        for wanted, bound in zip(addresses, self.sockets, strict=True):
-            if bound.address != wanted:  # port 0: any that is free
-                warn(f"listening on {bound.address}")
-
-    def close(self) -> None:
-        """Where it was not handed to a server."""
-        for bound in self.sockets:
-            bound.close()
 
 
 class AgentServer:
