@@ -268,6 +268,18 @@ def test_a_pipe_as_certificate_is_not_waited_for(host: None, tmp_path: Path) -> 
     assert_one_line(threadtrace(*missing), UNREADABLE, "cannot be read: No such file")
 
 
+def test_outputs_and_sockets_that_are_in_each_others_way(host: None, tmp_path: Path) -> None:
+    file, aside = str(tmp_path / "a"), str(tmp_path / "a.2")
+    done = threadtrace("stream", "--output", file, "--output", aside, "--rotate-bytes", "65536")
+    assert_one_line(done, USAGE, f"{aside} is where {file} is put aside")
+    socket = str(tmp_path / "s")
+    done = threadtrace("stream", "--socket", socket, "--listen", f"unix:{tmp_path}/./s")
+    assert_one_line(done, USAGE, "is the agent's own --socket")
+    same = ("--listen", f"unix:{socket}", "--listen", f"unix:{tmp_path}/./s")
+    done = threadtrace("stream", "--duration", "0.1", *same)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_the_port_that_was_free_is_told(host: None) -> None:
     done = threadtrace("stream", "--duration", "0.1", "--listen", "127.0.0.1:0")
     assert done.returncode == 0

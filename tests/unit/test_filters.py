@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
 from pathlib import Path
 
+import orjson
 import pytest
 
 from threadtrace.detect.toml_document import ConfigError
-from threadtrace.output.filters import EventFilter, FilterRules, load_filters
+from threadtrace.output.filters import EVENT_NAMES, EventFilter, FilterRules, load_filters
 
 RATES, LIMITS, REFUSED, LOSS, STARTED = (
     f"threadtrace.{name}"
@@ -53,6 +55,12 @@ def test_what_explains_the_others_always_comes(tmp_path: Path) -> None:
     assert not admission.admits(REFUSED, ERROR, "shop")
 
 
+def test_the_names_of_events_are_those_of_the_schema() -> None:
+    schema = orjson.loads(files("threadtrace.schema").joinpath("events.schema.json").read_bytes())
+    named = schema["properties"]["event"]["properties"]["name"]["enum"]
+    assert sorted(EVENT_NAMES) == sorted(named)
+
+
 def test_namespaces(tmp_path: Path) -> None:
     admission = filter_of(
         tmp_path, '[namespace]\nallow = ["shop", "team-*"]\ndeny = ["team-noise"]\n'
@@ -93,6 +101,11 @@ def test_rate(tmp_path: Path) -> None:
         ("evnt = 1", ":1: unknown evnt; there are event, namespace, "),
         ("\n[event]\nallowed = []", ":3: unknown allowed; there are allow, deny"),
         ('[event]\nallow = "threadtrace.*"', ":2: allow has to be a list of texts"),
+        (
+            '[event]\ndeny = [\n"threadtrace.loss", "threadtrace.workload.strted"]',
+            ":2: no event is ",
+        ),
+        ('[event]\nallow = ["workload.*"]', "called workload.*; there are threadtrace.started, "),
         ("[namespace]\ndeny = [1]", ":2: deny has to be a list of texts"),
         ("event = 3", ":1: event has to be a table; write [event]"),
         ('minimum_severity = "LOUD"', ":1: minimum_severity has to be one of INFO, WARN"),

@@ -145,6 +145,17 @@ def test_why_through_tls_and_with_a_token(tmp_path: Path) -> None:
     run(test())
 
 
+def test_tls_where_none_is_spoken_is_told_at_once() -> None:
+    async def test() -> None:
+        async with serving() as agent:
+            began = asyncio.get_running_loop().time()
+            with pytest.raises(UnavailableError, match="TLS failed"):
+                await Remote(f"https://{agent.address}").run(Heard())
+            assert asyncio.get_running_loop().time() - began < Limits().head_seconds / 2
+
+    run(test())
+
+
 def test_a_unix_socket(tmp_path: Path) -> None:
     path = tmp_path / "http.sock"
 

@@ -56,11 +56,22 @@ def outputs(names: Sequence[str], max_buffer_bytes: int, rotation: Rotation) -> 
         rotation: of files.
 
     Raises:
-        UsageError: one is no name of an output.
+        UsageError: one is no name of an output, or that of a file which another puts aside.
         OutputError: one cannot be opened.
     """
     check_names(names)
+    if rotation.is_wanted:
+        _check_rotated(names, rotation.kept_files)
     return Outputs([_outlet(name, max_buffer_bytes, rotation) for name in names])
+
+
+def _check_rotated(names: Sequence[str], kept_files: int) -> None:
+    places = {_place(name): name for name in names}
+    for place, name in places.items():
+        for number in range(1, kept_files + 1):
+            aside = places.get(f"{place}.{number}")
+            if aside is not None:
+                raise UsageError(f"{aside} is where {name} is put aside: choose another --output")
 
 
 def _outlet(name: str, max_buffer_bytes: int, rotation: Rotation) -> Outlet:

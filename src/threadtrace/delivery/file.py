@@ -31,6 +31,11 @@ class Rotation:
     kept_files: int = 5
     """Beside the one that is written; the oldest go."""
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether a file is ever put aside."""
+        return self.max_bytes is not None or self.max_seconds is not None
+
 
 class FileOutlet(Outlet):
     """Appends. Where the disk is full, lines wait, and the file ends with a whole one."""

@@ -18,6 +18,19 @@ from threadtrace.text import printable
 
 SEVERITIES = {"INFO": 9, "WARN": 13, "ERROR": 17, "FATAL": 21}
 
+EVENT_NAMES = (
+    "threadtrace.started",
+    "threadtrace.node.limits",
+    "threadtrace.workload.rates",
+    "threadtrace.workload.started",
+    "threadtrace.workload.ended",
+    "threadtrace.fork.refused",
+    "threadtrace.explosion.started",
+    "threadtrace.explosion.updated",
+    "threadtrace.explosion.ended",
+    "threadtrace.loss",
+)
+"""All that there are."""
 # Without these nobody could tell what the others mean, or that there were more.
 _ALWAYS = {"threadtrace.started", "threadtrace.loss"}
 _RATED_PREFIXES = ("threadtrace.workload.",)
@@ -135,7 +148,16 @@ def _compiled(document: TomlDocument, table: str, key: str, value: Any) -> list[
     if not isinstance(value, list) or not all(isinstance(entry, str) for entry in value):
         example = '["threadtrace.fork.*"]' if table == _NAME else '["shop", "team-*"]'
         raise _error(document, (table, key), f"{key} has to be a list of texts; as in {example}")
-    return [re.compile(translate(entry)) for entry in value]
+    patterns = [re.compile(translate(entry)) for entry in value]
+    if table == _NAME:
+        for entry, pattern in zip(value, patterns):
+            if not any(map(pattern.match, EVENT_NAMES)):
+                names = ", ".join(EVENT_NAMES)
+                told = printable(entry)
+                raise _error(
+                    document, (table, key), f"no event is called {told}; there are {names}"
+                )
+    return patterns
 
 
 def _severity(document: TomlDocument) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import ipaddress
+import os
 import re
 import socket
 from collections.abc import Sequence
@@ -81,7 +82,7 @@ def parse_addresses(texts: Sequence[str], has_token: bool) -> list[Address]:
     Raises:
         UsageError: one is none of these, or others than this machine could ask without a token.
     """
-    addresses = list(dict.fromkeys(map(parse_address, texts)))
+    addresses = list({_place(address): address for address in map(parse_address, texts)}.values())
     for address in addresses:
         if not has_token and not address.is_private:
             raise UsageError(
@@ -89,6 +90,13 @@ def parse_addresses(texts: Sequence[str], has_token: bool) -> list[Address]:
                 "on 127.0.0.1, [::1] or unix:PATH"
             )
     return addresses
+
+
+def _place(address: Address) -> Address:
+    """The same for all names of it."""
+    if isinstance(address, UnixAddress):
+        return UnixAddress(os.path.realpath(address.path))
+    return address
 
 
 def parse_address(text: str) -> Address:

@@ -24,6 +24,9 @@ _LOW_WATER_BYTES = 8 << 10
 # aiohttp does not take lines without a carriage return; so it says, instead of nobody.
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 
+# RFC 8446, section 5.1: ContentType handshake. What follows would be waited for as a line.
+_TLS_HANDSHAKE = b"\x16"
+
 
 class Phase(enum.Enum):
     """What a connection is about."""
@@ -254,6 +257,9 @@ class Channel(asyncio.BufferedProtocol):
             if len(self._received) > limit and self._transport is not None:
                 self._transport.pause_reading()
             return
+        if not self.has_asked and self._received.startswith(_TLS_HANDSHAKE):
+            self._refuse(400, "this is HTTP without TLS: use http://")
+            return
         if self._received.startswith((b"\r", b"\n")):  # after a request, by old clients
             self._received = self._received.lstrip(b"\r\n")
         found = _END_OF_HEAD.search(self._received)
@@ -280,7 +286,7 @@ class Channel(asyncio.BufferedProtocol):
         try:
             self._handler.data_received(head)
         except Exception:  # of a parser that a stranger outwitted
-            self._refuse(400, "this is no request of HTTP/1.1")
+            self._refuse(400, "this is no request of HTTP/1.1, or has too many headers")
 
     def _refuse(self, status: int, text: str) -> None:
         self.write(raw(error_reply(status, text)))

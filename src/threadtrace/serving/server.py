@@ -243,8 +243,9 @@ class _Handler(web.RequestHandler):
         forget_frames(exc)
         if request.writer.output_size > 0:
             raise ConnectionError("an answer is under way")
-        text = "this is no request of HTTP/1.1" if status < 500 else "this could not be answered"
-        reply = error_reply(status, text)
+        # Its parser tells the number of headers, 128 at most, no other way than it tells nonsense.
+        text = "this is no request of HTTP/1.1, or has too many headers"
+        reply = error_reply(status, text if status < 500 else "this could not be answered")
         response = web.Response(status=status, headers=reply.all_headers(), body=reply.body)
         response.force_close()
         return response

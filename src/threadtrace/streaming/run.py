@@ -59,7 +59,7 @@ def stream(streaming: Streaming, options: AgentOptions) -> int:
             # Only where it is asked for: it doubles the agent's memory.
             from threadtrace.streaming.endpoints import Endpoints
 
-            endpoints = Endpoints(streaming.listening)
+            endpoints = Endpoints(streaming.listening, options.socket)
             stack.callback(endpoints.close)
         meanwhile = None if endpoints is None else _import_server
         agent = stack.enter_context(start_agent(options, meanwhile))
