@@ -14,6 +14,7 @@ import platform
 from pathlib import PurePath
 
 _BPF_PROG_LOAD, _BPF_RAW_TRACEPOINT_OPEN = 5, 17
+KPROBE, TRACEPOINT, RAW_TRACEPOINT = 2, 5, 17  # enum bpf_prog_type
 _BPF_PROG_TYPE_TRACING, _BPF_TRACE_RAW_TP, _BPF_TRACE_FEXIT = 26, 23, 25
 _PERF_TYPE_TRACEPOINT, _PERF_FLAG_FD_CLOEXEC = 2, 8
 _PERF_EVENT_IOC_ENABLE, _PERF_EVENT_IOC_SET_BPF = 0x2400, 0x40042408
@@ -124,11 +125,31 @@ def load_typed_raw_tracepoint(name: str, instructions: bytes, btf_id: int) -> in
     return _load_tracing(name, instructions, btf_id, _BPF_TRACE_RAW_TP)
 
 
+def load_untyped(name: str, instructions: bytes, program_type: int) -> int:
+    """Load a program that gets no argument whose type the verifier knows; the descriptor.
+
+    Args:
+        name: the program's name.
+        instructions: as for load_typed_raw_tracepoint.
+        program_type: one of KPROBE, TRACEPOINT, RAW_TRACEPOINT.
+
+    Raises:
+        OSError: refused; ``strerror`` holds the verifier's last line.
+    """
+    return _load(name, instructions, program_type)
+
+
 def _load_tracing(name: str, instructions: bytes, btf_id: int, attach_type: int) -> int:
+    return _load(name, instructions, _BPF_PROG_TYPE_TRACING, btf_id, attach_type)
+
+
+def _load(
+    name: str, instructions: bytes, program_type: int, btf_id: int = 0, attach_type: int = 0
+) -> int:
     code = ctypes.create_string_buffer(instructions, len(instructions))
     license_text = ctypes.create_string_buffer(b"GPL")
     attributes = _ProgramLoad(
-        prog_type=_BPF_PROG_TYPE_TRACING,
+        prog_type=program_type,
         insn_cnt=len(instructions) // 8,
         insns=ctypes.addressof(code),
         license=ctypes.addressof(license_text),
@@ -137,7 +158,7 @@ def _load_tracing(name: str, instructions: bytes, btf_id: int, attach_type: int)
         attach_btf_id=btf_id,
     )
     try:
-        return _bpf(_BPF_PROG_LOAD, attributes)
+        return bpf_call(_BPF_PROG_LOAD, attributes)
     except OSError as error:
         reason = error
     # Once more for the verifier's reason: asking for its log makes every load slower.
@@ -145,7 +166,7 @@ def _load_tracing(name: str, instructions: bytes, btf_id: int, attach_type: int)
     attributes.log_level, attributes.log_size = 1, len(log)
     attributes.log_buf = ctypes.addressof(log)
     try:
-        return _bpf(_BPF_PROG_LOAD, attributes)
+        return bpf_call(_BPF_PROG_LOAD, attributes)
     except OSError:
         lines = [line for line in log.value.decode(errors="replace").splitlines() if line.strip()]
         detail = next((line for line in reversed(lines) if not line.startswith("processed")), "")
@@ -159,7 +180,7 @@ def open_raw_tracepoint(program_fd: int, name: str | None) -> int:
     """
     text = ctypes.create_string_buffer(name.encode()) if name else None
     attributes = _RawTracepointOpen(name=ctypes.addressof(text) if text else 0, prog_fd=program_fd)
-    return _bpf(_BPF_RAW_TRACEPOINT_OPEN, attributes)
+    return bpf_call(_BPF_RAW_TRACEPOINT_OPEN, attributes)
 
 
 def attach_tracepoint(program_fd: int, tracepoint_id: int, online_cpu: int) -> int:
@@ -253,7 +274,12 @@ def _make_private(target: str) -> None:
             _check(-1)
 
 
-def _bpf(command: int, attributes: ctypes.Structure) -> int:
+def bpf_call(command: int, attributes: ctypes.Structure) -> int:
+    """The system call ``bpf``.
+
+    Raises:
+        OSError: the kernel refuses.
+    """
     size = ctypes.sizeof(attributes)
     return _system_call(_numbers()[0], command, ctypes.byref(attributes), size)
 

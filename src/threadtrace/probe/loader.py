@@ -33,6 +33,8 @@ class LoaderOptions:
     max_cgroups: int = DEFAULT_MAX_CGROUPS
     max_processes: int = DEFAULT_MAX_PROCESSES
     refusal_hook: RefusalHook = RefusalHook.AUTO
+    compiles_anew: bool = False
+    """Even where compiled programs are kept: to see whether the compiler is there and works."""
 
 
 @dataclass(slots=True)
@@ -48,6 +50,8 @@ class LoadedPrograms:
     tracefs_mounted_privately: bool = False
     has_pid_max_per_namespace: bool = False
     """Since 6.14; where it is not known, it is taken for older."""
+    kept_at: str | None = None
+    """The file in which what was compiled is kept for the next start, where it was compiled."""
     _closed: bool = field(default=False, repr=False)
 
     def close(self) -> None:
@@ -156,4 +160,5 @@ def _taken_over(message: dict[str, Any], descriptors: list[int]) -> LoadedProgra
         facts=message["facts"],
         tracefs_mounted_privately=message["tracefs_mounted_privately"],
         has_pid_max_per_namespace=message["has_pid_max_per_namespace"],
+        kept_at=message["kept_at"],
     )

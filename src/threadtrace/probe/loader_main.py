@@ -1,9 +1,10 @@
 """The loader process: compiles, loads and attaches the programs, hands them over, and ends.
 
-bcc brings LLVM into the process that imports it (70 to 120 MB), so this process is a short-lived
-child of the agent. It talks over the Unix socket on its standard input: one message, a JSON
-object, with the descriptors of maps, programs and attachments beside it. Whatever the compiler
-prints is kept aside and becomes part of the error.
+What was compiled once is kept (``kept.py``) and needs no compiler the next time. bcc brings LLVM
+into the process that imports it (70 to 120 MB), so this process is a short-lived child of the
+agent. It talks over the Unix socket on its standard input: one message, a JSON object, with the
+descriptors of maps, programs and attachments beside it. Whatever the compiler prints is kept aside
+and becomes part of the error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import socket
 import sys
 import traceback
 from dataclasses import asdict, replace
+from functools import partial
 from typing import Any
 
 import orjson
@@ -24,6 +26,7 @@ from threadtrace.errors import ThreadtraceError, UnavailableError
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
 from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
+from threadtrace.probe.kept import Shelf, cache_directory
 from threadtrace.probe.offsets import (
     INFERRED_LIMITS,
     OffsetFlags,
@@ -31,7 +34,9 @@ from threadtrace.probe.offsets import (
     offset_flags,
 )
 from threadtrace.probe.paths import bpf_directory
+from threadtrace.probe.placing import Code, Placed, keep, place_kept
 from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, RefusalHook, make_plan
+from threadtrace.probe.recipe import Recipe, key_of, makers_since, mapped_files
 from threadtrace.probe.trials import try_traced_functions
 
 # In the order of their includes, which their guards then turn into nothing.
@@ -92,24 +97,22 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     facts = try_traced_functions(facts, types, wanted)
     plan = make_plan(facts, wanted)
     flags, untold_limits = _compiler_flags(plan, types, options)
-    module = _compile(flags, plan, compiler_output)
+    names = sorted({hook.program for hook in plan.hooks})
+    recipe = Recipe(_translation_unit(), flags, names, plan.kernel_headers)
+    shelf = Shelf(cache_directory(), key_of(recipe))
     _lift_memory_limit()
-    programs: dict[str, int] = {}
-    attachments: list[int] = []
-    attached: list[Hook] = []
-    missing = [*plan.missing, *map(_untold, untold_limits)]
-    for hook in plan.hooks:
-        try:
-            if hook.program not in programs:
-                programs[hook.program] = _load_program(module, hook, types)
-            attachments.append(_attach(hook, programs[hook.program], facts))
-            attached.append(hook)
-        except OSError as error:
-            missing.append(_not_attached(hook, error))
-    _require_births(attached, missing)
-    maps = {name: module[name.encode()].map_fd for name in _MAPS}
+    place = partial(_place, plan=plan, facts=facts, types=types)
+    placed = None if options["compiles_anew"] else place_kept(shelf, place)
+    if placed is None:
+        mapped_before = mapped_files()
+        code = _compile(recipe, compiler_output)
+        placed = place(code)
+        if not placed.missing:
+            keep(shelf, code, makers_since(mapped_before))
+    missing = [*plan.missing, *map(_untold, untold_limits), *placed.missing]
+    _require_births(placed.hooks, missing)
     message = {
-        "hooks": [asdict(hook) for hook in attached],
+        "hooks": [asdict(hook) for hook in placed.hooks],
         "missing": [asdict(entry) for entry in missing],
         "facts": {
             **asdict(facts),
@@ -119,10 +122,30 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
         "tracefs_mounted_privately": mounted,
         "has_pid_max_per_namespace": types is not None
         and types.member_offset("pid_namespace", "pid_max") is not None,
-        "maps": list(maps),
-        "programs": list(programs),
+        "kept_at": shelf.path,
+        "maps": list(placed.maps),
+        "programs": list(placed.programs),
     }
-    return message, [*maps.values(), *programs.values(), *attachments]
+    return message, [*placed.maps.values(), *placed.programs.values(), *placed.attachments]
+
+
+def _place(code: Code, plan: HookPlan, facts: HostFacts, types: KernelTypes | None) -> Placed:
+    """Load and attach it; a hook that the kernel refuses is missing.
+
+    Raises:
+        KeyError: the code lacks a program or map.
+    """
+    texts = [code.programs[hook.program] for hook in plan.hooks]
+    placed = Placed({name: code.maps[name] for name in _MAPS}, {}, [], [], [])
+    for hook, text in zip(plan.hooks, texts):
+        try:
+            if hook.program not in placed.programs:
+                placed.programs[hook.program] = _load_program(text, hook, types)
+            placed.attachments.append(_attach(hook, placed.programs[hook.program], facts))
+            placed.hooks.append(hook)
+        except OSError as error:
+            placed.missing.append(_not_attached(hook, error))
+    return placed
 
 
 def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:
@@ -178,18 +201,23 @@ def _compiler_flags(
     return OffsetFlags(flags + offsets.flags, offsets.untold_limits)
 
 
-def _compile(flags: list[str], plan: HookPlan, compiler_output: int) -> Any:
+def _compile(recipe: Recipe, compiler_output: int) -> Code:
     # With this set, bcc looks for headers nowhere else: no modprobe, no download, no guessing. The
     # kernel's own, where they are to be used, it finds itself, those that Debian keeps apart, too.
     os.environ.pop("BCC_KERNEL_SOURCE", None)
-    if plan.kernel_headers is None:
+    if recipe.kernel_headers is None:
         os.environ["BCC_KERNEL_SOURCE"] = str(bpf_directory() / "prelude")
     bpf = _import_bcc()
     try:
-        return bpf(text=_translation_unit(), cflags=flags)
+        module = bpf(text=recipe.source, cflags=recipe.flags)
     except Exception as error:  # bcc raises bare Exception
         detail = first_compiler_error(compiler_output) or str(error)
         raise UnavailableError(f"bcc could not compile the kernel programs: {detail}") from None
+    return Code(
+        {name: module.dump_func(name.encode()) for name in recipe.programs},
+        {name: module[name.encode()].map_fd for name in _MAPS},
+        module,
+    )
 
 
 def _translation_unit() -> bytes:
@@ -242,27 +270,22 @@ def _lift_memory_limit() -> None:
         return  # without CAP_SYS_RESOURCE; newer kernels do not need it
 
 
-def _load_program(module: Any, hook: Hook, types: KernelTypes | None) -> int:
+def _load_program(code: bytes, hook: Hook, types: KernelTypes | None) -> int:
     if hook.kind is HookKind.FEXIT and types is not None:
         function_id = types.function_id(hook.target)
         assert function_id is not None  # the plan has seen it
-        code = module.dump_func(hook.program.encode())
         return kernel.load_fexit(hook.program, code, function_id)
     if hook.kind is HookKind.TYPED_RAW_TRACEPOINT and types is not None:
         btf_id = types.typedef_id(f"btf_trace_{hook.target}")
         if btf_id is None:
             raise OSError(f"this kernel has no tracepoint {hook.target}")
-        code = module.dump_func(hook.program.encode())
         return kernel.load_typed_raw_tracepoint(hook.program, code, btf_id)
     kinds = {
-        HookKind.TRACEPOINT: module.TRACEPOINT,
-        HookKind.KRETPROBE: module.KPROBE,
-        HookKind.RAW_TRACEPOINT: module.RAW_TRACEPOINT,
+        HookKind.TRACEPOINT: kernel.TRACEPOINT,
+        HookKind.KRETPROBE: kernel.KPROBE,
+        HookKind.RAW_TRACEPOINT: kernel.RAW_TRACEPOINT,
     }
-    try:
-        return int(module.load_func(hook.program.encode(), kinds[hook.kind]).fd)
-    except Exception as error:  # bcc raises bare Exception
-        raise OSError(str(error)) from None
+    return kernel.load_untyped(hook.program, code, kinds[hook.kind])
 
 
 def _attach(hook: Hook, program_fd: int, facts: HostFacts) -> int:
