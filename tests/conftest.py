@@ -16,6 +16,22 @@ from support.puppet import Puppet
 from support.requirements import require
 from threadtrace.errors import UnavailableError
 from threadtrace.node.hierarchy import find_pids_hierarchy
+from threadtrace.probe.kept import VARIABLE
+
+
+@pytest.fixture(scope="session", autouse=True)
+def compiled_programs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Compiled once for all tests, unless one has another directory, or none, for itself.
+
+    What the machine's own agents keep is neither used nor touched. A throw-away guest has a
+    directory for all of its stages, since compiling takes ten seconds there.
+    """
+    if "THREADTRACE_GUEST" in os.environ and VARIABLE in os.environ:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(VARIABLE, str(tmp_path_factory.mktemp("compiled")))
+        yield
 
 
 @pytest.fixture(scope="session")

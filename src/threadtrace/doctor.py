@@ -13,6 +13,7 @@ from threadtrace.identity.runtimes import RuntimeFiles
 from threadtrace.model.refusal import REFUSAL_PROGRAMS
 from threadtrace.node.hierarchy import PidsHierarchy, find_pids_hierarchy
 from threadtrace.probe.host import HostFacts, gather
+from threadtrace.probe.kept import VARIABLE, cache_directory
 from threadtrace.probe.loader import LoadedPrograms, Loader, LoaderOptions
 from threadtrace.probe.plan import USER_NAMESPACE_MESSAGE
 
@@ -109,14 +110,17 @@ def _programs(hierarchy: PidsHierarchy | None, options: AgentOptions) -> list[Ch
         return [Check(name, State.MISSING, "not tried without a pids controller", "see above")]
     try:
         loader_options = LoaderOptions(
-            hierarchy.hierarchy_id, options.max_cgroups, refusal_hook=options.refusal_hook
+            hierarchy.hierarchy_id,
+            options.max_cgroups,
+            refusal_hook=options.refusal_hook,
+            compiles_anew=True,
         )
         with Loader(loader_options) as loader:
             loaded = loader.result()
     except ThreadtraceError as error:
         return [Check(name, State.MISSING, *_split(error))]
     loaded.close()
-    return [_attached(name, loaded), *_refusals(loaded)]
+    return [_attached(name, loaded), _kept(loaded), *_refusals(loaded)]
 
 
 def _refusals(loaded: LoadedPrograms) -> list[Check]:
@@ -138,6 +142,21 @@ def _attached(name: str, loaded: LoadedPrograms) -> Check:
     absent = "; ".join(f"{entry['what']}: {entry['effect']}" for entry in loaded.missing)
     remedy = "; ".join(sorted({entry["remedy"] for entry in loaded.missing}))
     return Check(name, State.LIMITED, f"attached: {targets}; not: {absent}", remedy)
+
+
+def _kept(loaded: LoadedPrograms) -> Check:
+    """Whether the next start can do without the compiler."""
+    name = "compiled copy"
+    if loaded.kept_at is not None:
+        return Check(name, State.OK, f"kept for the next start: {loaded.kept_at}")
+    directory = cache_directory()
+    if directory is None and VARIABLE in os.environ:
+        return Check(name, State.OK, f"none, as {VARIABLE} is empty: each start compiles")
+    if loaded.missing:
+        return Check(name, State.OK, "none, as not all is attached: each start compiles")
+    where = "" if directory is None else f" in {directory}"
+    remedy = f"set {VARIABLE} to a directory that user {os.geteuid()} alone can write to"
+    return Check(name, State.LIMITED, f"none{where}: each start compiles", remedy)
 
 
 def _pid_namespace(facts: HostFacts) -> Check:

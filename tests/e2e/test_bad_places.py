@@ -18,6 +18,7 @@ from support.command import assert_one_line, in_private_mounts, threadtrace
 from support.puppet import Births, Puppet
 from support.requirements import require
 from support.stream import Stream, counts, name_of
+from threadtrace.probe.kept import VARIABLE
 
 NOT_ALLOWED, UNAVAILABLE, USAGE, UNREADABLE = (
     os.EX_NOPERM,
@@ -102,6 +103,27 @@ def test_doctor_tells_which_refusal_hook_and_why(host: None) -> None:
     checks = json.loads(threadtrace("doctor", "--json").stdout)["checks"]
     (check,) = (check for check in checks if check["name"] == "refused clones")
     assert {check["detail"]} == chosen
+
+
+def test_doctor_compiles_and_tells_whether_a_copy_is_kept(host: None, tmp_path: Path) -> None:
+    def told(variable: str) -> dict[str, str]:
+        done = threadtrace("doctor", "--json", environment={VARIABLE: variable})
+        (check,) = (c for c in json.loads(done.stdout)["checks"] if c["name"] == "compiled copy")
+        return check
+
+    check = told(str(tmp_path / "cache"))
+    (kept,) = (tmp_path / "cache").iterdir()
+    assert (check["state"], check["detail"]) == ("ok", f"kept for the next start: {kept}")
+    assert told("")["detail"] == "none, as THREADTRACE_CACHE_DIR is empty: each start compiles"
+    check = told("/proc")
+    assert check["state"] == "limited"
+    assert "THREADTRACE_CACHE_DIR" in check["remedy"]
+
+    (tmp_path / "bcc.py").write_text("raise ImportError('none')\n")
+    environment = {"PYTHONPATH": str(tmp_path), VARIABLE: str(tmp_path / "cache")}
+    done = threadtrace("doctor", environment=environment)
+    assert done.returncode == UNAVAILABLE
+    assert b"apt-get install python3-bpfcc" in b" ".join(done.stdout.split())
 
 
 @pytest.mark.parametrize("wanted", ["fexit", "kretprobe", "tracepoint"])
@@ -207,7 +229,7 @@ def test_no_pids_controller(host: None) -> None:
 def test_bcc_missing_or_another(host: None, tmp_path: Path, text: str, words: str) -> None:
     (tmp_path / "bcc").mkdir()
     (tmp_path / "bcc" / "__init__.py").write_text(text + "\n")
-    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path)})
+    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path), VARIABLE: ""})
     assert_one_line(done, UNAVAILABLE, words)
 
 
@@ -219,7 +241,7 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
     shutil.rmtree(tmp_path / "src" / "threadtrace" / "bpf", ignore_errors=True)
     with (tmp_path / "bpf" / "layout.h").open("a") as header:
         header.write("\nthis is no declaration;\n")
-    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path / "src")})
+    done = threadtrace(*STREAM, environment={"PYTHONPATH": str(tmp_path / "src"), VARIABLE: ""})
     assert_one_line(done, UNAVAILABLE, "layout.h", "error:")
 
 

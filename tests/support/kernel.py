@@ -7,6 +7,7 @@ import os
 import platform
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +16,10 @@ _PROG_GET_NEXT_ID = 11
 _PROG_GET_FD_BY_ID, _MAP_GET_FD_BY_ID, _OBJ_GET_INFO_BY_FD = 13, 14, 15
 _SYSTEM_CALLS = {"x86_64": 321, "aarch64": 280, "riscv64": 280}
 _INFO_BYTES = 256
-_PROGRAM_NAME = 64  # offset in struct bpf_prog_info
+# Offsets in struct bpf_prog_info.
+_PROGRAM_TAG, _MAP_COUNT, _MAP_IDS, _PROGRAM_NAME = 8, 52, 56, 64
+_MAX_MAPS_OF_A_PROGRAM = 64  # as many as a program may use
+_MAP_NAME, _MAP_EXTRA = 24, 80  # the same in struct bpf_map_info
 _NAME_BYTES = 16
 
 # As the kernel keeps them: 15 bytes.
@@ -88,6 +92,52 @@ def existing(program_ids: set[int], map_ids: set[int]) -> tuple[set[int], set[in
     )
 
 
+class Loaded(NamedTuple):
+    """What a process has in the kernel, apart from ids: each begins with a name of 15 bytes."""
+
+    programs: set[tuple[str, bytes]]
+    """With the kernel's digest of the instructions, in which maps do not count."""
+    maps: set[tuple[str, bytes]]
+    """With type, sizes, entries and flags, those that only programs hold included."""
+
+
+def loaded_by(pid: int) -> Loaded:
+    """Programs that a process holds by descriptor, and all maps of these."""
+    programs, map_ids = set(), held_ids("map_id", {pid})
+    for number in held_ids("prog_id", {pid}):
+        info, used = _program_info(number)
+        name = info[_PROGRAM_NAME : _PROGRAM_NAME + _NAME_BYTES].rstrip(b"\0")
+        programs.add((name.decode(), info[_PROGRAM_TAG : _PROGRAM_TAG + 8]))
+        map_ids |= used
+    maps = set()
+    for number in map_ids:
+        with _by_id(_MAP_GET_FD_BY_ID, number) as fd:
+            info = _info(fd)
+        name = info[_MAP_NAME : _MAP_NAME + _NAME_BYTES].rstrip(b"\0").decode()
+        # Of what follows the name, types are bcc's gift to bpftool, and map_extra is last.
+        maps.add((name, info[:4] + info[8:_MAP_NAME] + info[_MAP_EXTRA : _MAP_EXTRA + 8]))
+    return Loaded(programs, maps)
+
+
+def _program_info(number: int) -> tuple[bytes, set[int]]:
+    ids = (ctypes.c_uint32 * _MAX_MAPS_OF_A_PROGRAM)()
+    wanted = bytearray(_INFO_BYTES)
+    wanted[_MAP_COUNT : _MAP_COUNT + 4] = len(ids).to_bytes(4, "little")
+    wanted[_MAP_IDS : _MAP_IDS + 8] = ctypes.addressof(ids).to_bytes(8, "little")
+    with _by_id(_PROG_GET_FD_BY_ID, number) as fd:
+        info = _info(fd, bytes(wanted))
+    return info, set(ids[: int.from_bytes(info[_MAP_COUNT : _MAP_COUNT + 4], "little")])
+
+
+@contextmanager
+def _by_id(command: int, number: int) -> Iterator[int]:
+    fd = _bpf(command, number.to_bytes(4, "little") + bytes(8))
+    try:
+        yield fd
+    finally:
+        os.close(fd)
+
+
 def _programs() -> Iterator[_Program]:
     number = 0
     while True:
@@ -107,8 +157,8 @@ def _programs() -> Iterator[_Program]:
         yield _Program(number, name.decode())
 
 
-def _info(fd: int) -> bytes:
-    info = ctypes.create_string_buffer(_INFO_BYTES)
+def _info(fd: int, wanted: bytes = bytes(_INFO_BYTES)) -> bytes:
+    info = ctypes.create_string_buffer(wanted, _INFO_BYTES)
     request = fd.to_bytes(4, "little") + _INFO_BYTES.to_bytes(4, "little")
     _bpf(_OBJ_GET_INFO_BY_FD, request + ctypes.addressof(info).to_bytes(8, "little"))
     return info.raw

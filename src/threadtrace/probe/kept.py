@@ -23,8 +23,9 @@ _DIRECTORY_MODE, _FILE_MODE = 0o700, 0o600
 _WRITABLE_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _MAX_FILES = 8
 _MAX_FILE_BYTES = 4 << 20
-# KEY.json, and what an interrupted writing has left. Others' files are never touched.
-_OURS = re.compile(r"[0-9a-f]{64}\.(json|[0-9a-f]{16})")
+_KEY_DIGITS_IN_NAME = 16  # enough to tell apart: the file holds the whole key
+# As they are named, and what an interrupted writing has left. Others' files are never touched.
+_OURS = re.compile(r"[0-9a-f]{16}\.(json|[0-9a-f]{16})")
 
 
 def cache_directory() -> str | None:
@@ -48,7 +49,7 @@ class Shelf:
         """
         self._directory = directory
         self._key = key
-        self._name = f"{key}.json"
+        self._name = f"{key[:_KEY_DIGITS_IN_NAME]}.json"
         self.path: str | None = None
         """The file, once something was put there."""
 
