@@ -11,9 +11,10 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from bench.cgroups import within
+from threadtrace.probe.kept import VARIABLE
 
 COUNT_BY_CGROUP = "tracepoint:task:task_newtask { @[cgroup] = count(); }"
 PRINT_EACH = 'tracepoint:task:task_newtask { printf("%d %s %d\\n", pid, comm, args->pid); }'
@@ -39,9 +40,11 @@ class Running:
 
 
 @contextlib.contextmanager
-def agent(*options: str, memory_cgroup: str | None = None) -> Iterator[Running]:
+def agent(*options: str, memory_cgroup: str | None = None, cache: str = "") -> Iterator[Running]:
+    """One that compiles, unless ``cache`` is a directory in which compiled programs are kept."""
     command = [sys.executable, "-m", "threadtrace", "stream", *options]
-    with _running(command, _FIRST_SAMPLE, memory_cgroup) as running:
+    environment = {**os.environ, VARIABLE: cache}
+    with _running(command, _FIRST_SAMPLE, memory_cgroup, environment) as running:
         yield running
 
 
@@ -57,13 +60,19 @@ def bpftrace(program: str) -> Iterator[Running]:
 
 
 @contextlib.contextmanager
-def _running(command: Sequence[str], mark: bytes, cgroup: str | None = None) -> Iterator[Running]:
+def _running(
+    command: Sequence[str],
+    mark: bytes,
+    cgroup: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Iterator[Running]:
     start = time.perf_counter()
     process = subprocess.Popen(
         command if cgroup is None else within(cgroup, command),
         stdout=subprocess.PIPE,
         stdin=subprocess.DEVNULL,
         bufsize=0,
+        env=environment,
     )
     assert process.stdout is not None
     drain = threading.Thread(target=_drain, args=(process.stdout.fileno(),), daemon=True)

@@ -173,9 +173,16 @@ def _container(
 
 
 def _mounts(pod: Object, container: Object, node: Path, directory: Path) -> Iterator[Object]:
-    paths = {volume["name"]: volume["hostPath"]["path"] for volume in pod["volumes"]}
+    volumes = {volume["name"]: volume for volume in pod["volumes"]}
     for mount in container["volumeMounts"]:
-        path = paths[mount["name"]]
+        volume = volumes[mount["name"]]
+        if "emptyDir" in volume:
+            empty = directory / mount["name"]
+            empty.mkdir()
+            empty.chmod(0o777)  # as a kubelet makes it
+            yield {"container_path": mount["mountPath"], "host_path": str(empty)}
+            continue
+        path = volume["hostPath"]["path"]
         is_own = path.startswith("/sys/")  # the kernel's own are this machine's
         source = Path(path) if is_own else node / path.lstrip("/")
         if path == "/sys/kernel/tracing":
