@@ -21,6 +21,12 @@ def test_fexit(
     told_alike(agent, puppet_program, "fexit", record_property)
 
 
+def test_second_agent_gets_the_same(agent: Stream) -> None:
+    """Before 5.11 the programs of the first count against its limit of locked memory."""
+    with Stream() as second:
+        assert scene.hook_kinds(second) == scene.hook_kinds(agent) == {"fexit"}
+
+
 @pytest.mark.parametrize("hook", ["kretprobe", "tracepoint"])
 def test_others(
     guest: str, puppet_program: Path, hook: str, record_property: Callable[[str, object], None]

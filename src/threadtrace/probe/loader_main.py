@@ -91,6 +91,7 @@ def _bug(error: Exception) -> str:
 
 def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any], list[int]]:
     """Do all of it; the message for the agent and the descriptors that go with it."""
+    _lift_memory_limit()
     facts, mounted = _with_tracefs(gather())
     types = _kernel_types() if facts.has_btf else None
     wanted = RefusalHook(options["refusal_hook"])
@@ -100,7 +101,6 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     names = sorted({hook.program for hook in plan.hooks})
     recipe = Recipe(_translation_unit(), flags, names, plan.kernel_headers)
     shelf = Shelf(cache_directory(), key_of(recipe))
-    _lift_memory_limit()
     place = partial(_place, plan=plan, facts=facts, types=types)
     placed = None if options["compiles_anew"] else place_kept(shelf, place)
     if placed is None:
@@ -261,7 +261,10 @@ def first_compiler_error(compiler_output: int) -> str | None:
 
 
 def _lift_memory_limit() -> None:
-    """Before 5.11 maps count against RLIMIT_MEMLOCK."""
+    """Before 5.11 maps and programs count against RLIMIT_MEMLOCK, those of other agents, too.
+
+    So also the programs with which is tried what this kernel takes.
+    """
     try:
         resource.setrlimit(
             resource.RLIMIT_MEMLOCK, (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
