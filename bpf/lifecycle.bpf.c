@@ -4,6 +4,7 @@
 #include "layout.h"
 #include "maps.h"
 #include "processes.h"
+#include "recheck.h"
 
 static __always_inline struct cgroup_counts *counts_of(u64 cgroup_id)
 {
@@ -21,9 +22,7 @@ static __always_inline struct cgroup_counts *counts_of(u64 cgroup_id)
 	return unattributed.lookup(&first);
 }
 
-/* task_newtask fires in the parent, after the child joined its cgroup, and only for a clone that
- * succeeded (kernel/fork.c, copy_process). */
-int on_task_newtask(struct tracepoint_arguments *ctx)
+static __always_inline void count_birth(struct tracepoint_arguments *ctx)
 {
 	void *child = (void *)ctx->argument[0];
 	u64 clone_flags = ctx->argument[1];
@@ -32,24 +31,32 @@ int on_task_newtask(struct tracepoint_arguments *ctx)
 	struct cgroup_counts *counts = counts_of(cgroup_id);
 	struct process_counts *process;
 
-#ifdef THREADTRACE_RETURN_PROBES
+#ifdef COUNTS_CLONES
 	count_on_node(NODE_CLONES);
 #endif
 	if (counts) {
 		if (clone_flags & CLONE_THREAD)
-			counts->threads_created++;
+			ADD_ONE(counts->threads_created);
 		else
-			counts->processes_created++;
+			ADD_ONE(counts->processes_created);
 		if (cgroup_id != KERNEL_CGROUP_ID)
 			watch_births(cgroup_id, counts);
 	}
 	process = current_process(cgroup_id);
 	if (!process)
-		return 0;
+		return;
 	if (clone_flags & CLONE_THREAD)
 		lock_xadd(&process->threads_created, 1);
 	else
 		lock_xadd(&process->processes_created, 1);
+}
+
+/* task_newtask fires in the parent, after the child joined its cgroup, and only for a clone that
+ * succeeded (kernel/fork.c, copy_process). */
+int on_task_newtask(struct tracepoint_arguments *ctx)
+{
+	mark_counted((void *)ctx->argument[0]);
+	count_birth(ctx);
 	return 0;
 }
 
@@ -57,7 +64,7 @@ int on_task_newtask(struct tracepoint_arguments *ctx)
  * do_exit). Newer kernels tell with a second argument, group_dead, whether the process goes with
  * it. On the others the leader stands for its process: signal->live, read here, would count a
  * process twice when its last two threads leave at the same time. */
-int on_sched_process_exit(struct tracepoint_arguments *ctx)
+static __always_inline void count_exit(struct tracepoint_arguments *ctx)
 {
 	void *task = (void *)ctx->argument[0];
 	u32 task_flags = MEMBER(u32, task, TASK_FLAGS);
@@ -72,14 +79,36 @@ int on_sched_process_exit(struct tracepoint_arguments *ctx)
 
 	if (counts) {
 		if (process_gone)
-			counts->processes_exited++;
+			ADD_ONE(counts->processes_exited);
 		else
-			counts->threads_exited++;
+			ADD_ONE(counts->threads_exited);
 	}
 	if (process_gone)
 		forget_process(cgroup_id, tgid);
+}
+
+int on_sched_process_exit(struct tracepoint_arguments *ctx)
+{
+	mark_counted((void *)ctx->argument[0]);
+	count_exit(ctx);
 	return 0;
 }
+
+#ifdef THREADTRACE_PREEMPTIBLE_TRACEPOINTS
+int recheck_newtask(struct tracepoint_arguments *ctx)
+{
+	if (is_uncounted((void *)ctx->argument[0]))
+		count_birth(ctx);
+	return 0;
+}
+
+int recheck_exit(struct tracepoint_arguments *ctx)
+{
+	if (is_uncounted((void *)ctx->argument[0]))
+		count_exit(ctx);
+	return 0;
+}
+#endif
 
 static __always_inline int cgroup_changed(struct tracepoint_arguments *ctx, u32 kind)
 {
@@ -114,6 +143,8 @@ static __always_inline int cgroup_changed(struct tracepoint_arguments *ctx, u32 
 	return 0;
 }
 
+/* The tracepoints of cgroups fire with a spin lock held (kernel/cgroup/cgroup-internal.h,
+ * TRACE_CGROUP_PATH), so none of their programs is ever skipped. */
 int on_cgroup_mkdir(struct tracepoint_arguments *ctx)
 {
 	return cgroup_changed(ctx, CGROUP_CREATED);

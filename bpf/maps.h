@@ -55,12 +55,28 @@ BPF_TABLE("percpu_array", u32, struct cgroup_record, record_scratch, 1);
  * as NODE_LOST_BURST_RECORDS: the next tick sees what grew. */
 BPF_RINGBUF_OUTPUT(records, 128);
 
+#ifdef THREADTRACE_PREEMPTIBLE_TRACEPOINTS
+/* One bit for each PID, of which there are at most 4,194,304 (PID_MAX_LIMIT), so 512 KiB: see
+ * recheck.h. PIDs that follow each other are in different words. */
+#define COUNTED_WORDS 65536
+BPF_TABLE("array", u32, u64, counted, COUNTED_WORDS);
+
+/* Two programs may be at work in a CPU's own counts, one of them preempted. */
+#define ADD_ONE(counter) lock_xadd(&(counter), 1)
+#else
+#define ADD_ONE(counter) ((counter)++)
+#endif
+
+#if defined(THREADTRACE_RETURN_PROBES) || defined(THREADTRACE_PREEMPTIBLE_TRACEPOINTS)
+#define COUNTS_CLONES /* whose return may be missed: NODE_CLONES and NODE_CLONES_RETURNED */
+#endif
+
 static __always_inline void count_on_node(u32 counter)
 {
 	u64 *value = node.lookup(&counter);
 
 	if (value)
-		*value += 1;
+		ADD_ONE(*value);
 }
 
 #endif

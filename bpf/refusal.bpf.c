@@ -274,8 +274,12 @@ int on_copy_process_exit(struct function_exit *ctx)
 	struct attempt attempt = {};
 	u64 flags;
 
-	if (ctx->argument[4] < FIRST_ERROR_POINTER)
+	if (ctx->argument[4] < FIRST_ERROR_POINTER) {
+#ifdef COUNTS_CLONES
+		count_on_node(NODE_CLONES_RETURNED);
+#endif
 		return 0;
+	}
 	/* To the verifier what the function returns is a pointer, of which no errno may be
 	 * computed: clang from 19 on shifts it. Read by a helper it is a number. */
 	attempt.result = PEEK(long, ctx, offsetof(struct function_exit, argument[4]));

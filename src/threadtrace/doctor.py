@@ -134,7 +134,7 @@ def _refusals(loaded: LoadedPrograms) -> list[Check]:
 
 
 def _attached(name: str, loaded: LoadedPrograms) -> Check:
-    targets = ", ".join(hook["target"] for hook in loaded.hooks)
+    targets = ", ".join(dict.fromkeys(hook["target"] for hook in loaded.hooks))
     if loaded.tracefs_mounted_privately:
         targets += " (tracefs is not mounted here: mounted for the loader alone)"
     if not loaded.missing:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from support.cgroups import OwnCgroup, own_cgroup
-from support.kernel import programs_are_preempted
 from support.puppet import Births, Puppet
 from support.stream import Event, Stream, counts, path_of
 
@@ -113,8 +112,5 @@ def missing(stream: Stream) -> list[str]:
 
 
 def assert_no_loss(stream: Stream) -> None:
-    """Nothing is lost but what this kernel's programs are skipped for."""
-    losses = stream.losses()
-    if programs_are_preempted():
-        del losses["kernel_programs"]
-    assert not losses
+    """Nothing is lost."""
+    assert not stream.losses()

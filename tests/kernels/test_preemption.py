@@ -1,4 +1,4 @@
-"""More processes than CPUs, all forking: each birth is counted, or its loss is told."""
+"""More processes than CPUs, all forking: each is counted, whoever the kernel preempts meanwhile."""
 
 from __future__ import annotations
 
@@ -7,28 +7,28 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from kernels import scene
-from support.kernel import programs_are_preempted
 from support.stream import Stream
 
 STORMS = 4
 STORM_SECONDS = 4
 MOST = 100_000
+# Ticks after which an event that nobody caught is told as lost (probe/skipped.py).
+UNTIL_TOLD = 6
 
 
-def test_births_in_a_storm_are_counted_or_told(
+def test_births_in_a_storm_are_counted(
     agent: Stream, puppet_program: Path, record_property: Callable[[str, object], None]
 ) -> None:
     with ExitStack() as stack:
         places = [stack.enter_context(scene.place(puppet_program)) for _ in range(STORMS)]
         for one in places:
             one.puppet.start("storm", "forks", STORM_SECONDS, MOST)
-        born = sum(one.puppet.finish().created for one in places)
+        born = [one.puppet.finish().created for one in places]
         for one in places:
             one.cgroup.wait_for_tasks(1)
-        agent.wait_for_ticks()
-        counted = sum(agent.counts(one.cgroup.path)["processes"] for one in places)
-        told = agent.losses()["kernel_programs"]
-    record_property("born", born)
-    record_property("missed", born - counted)
-    assert 0 <= born - counted <= told
-    assert programs_are_preempted() or not told
+        agent.wait_for_ticks(UNTIL_TOLD)
+        counts = [agent.counts(one.cgroup.path) for one in places]
+    record_property("born", sum(born))
+    assert [one["processes"] for one in counts] == born
+    assert [one["exited"] for one in counts] == born
+    assert not agent.losses()["kernel_programs"]

@@ -26,6 +26,8 @@ _NAME_BYTES = 16
 PROGRAM_NAMES = {
     "on_task_newtask",
     "on_sched_proces",
+    "recheck_newtask",
+    "recheck_exit",
     "on_cgroup_mkdir",
     "on_cgroup_rmdir",
     "on_cgroup_renam",
@@ -45,14 +47,6 @@ def total_births() -> int:
         if line.startswith("processes "):
             return int(line.split()[1])
     raise AssertionError("/proc/stat tells no number of processes")
-
-
-def programs_are_preempted() -> bool:
-    """Whether a tracepoint's program may be preempted: since 7.0 (a46023d5616e).
-
-    Who comes to it on that CPU meanwhile is not counted, and told as a loss of kernel_programs.
-    """
-    return int(platform.release().partition(".")[0]) >= 7
 
 
 class _Program(NamedTuple):

@@ -9,6 +9,7 @@ import pytest
 from threadtrace.errors import PrivilegeError, UnavailableError
 from threadtrace.probe.host import CAPABILITIES, HostFacts
 from threadtrace.probe.plan import HookKind, HookPlan, RefusalHook, make_plan
+from threadtrace.probe.skipped import RECHECKED
 
 USUAL = HostFacts(
     kernel_release="6.1.0-18-amd64",
@@ -186,3 +187,28 @@ def test_the_missing_capability_is_named(capabilities: set[str], named: str) -> 
 @pytest.mark.parametrize("capabilities", [{"CAP_SYS_ADMIN"}, {"CAP_BPF", "CAP_PERFMON"}])
 def test_enough_capabilities(capabilities: set[str]) -> None:
     assert make_plan(replace(USUAL, capabilities=frozenset(capabilities))).hooks
+
+
+@pytest.mark.parametrize(
+    ("release", "is_preemptible", "rechecked"),
+    [
+        ("7.2.13+deb14-cloud-amd64", True, True),
+        ("10.0", True, True),
+        ("7.2.13", False, False),
+        ("6.18.44", True, False),
+        ("of-nobody", True, False),
+    ],
+)
+def test_programs_that_may_be_preempted_have_a_second_one_behind_them(
+    release: str, is_preemptible: bool, rechecked: bool
+) -> None:
+    facts = replace(USUAL, kernel_release=release, is_preemptible=is_preemptible)
+    plan = make_plan(facts)
+    programs = [hook.program for hook in plan.hooks]
+    assert plan.has_preemptible_tracepoints is rechecked
+    for first, second in RECHECKED.items():
+        assert (second in programs) is rechecked
+        if rechecked:
+            assert programs.index(first) < programs.index(second)
+            targets = {hook.target for hook in plan.hooks if hook.program in (first, second)}
+            assert len(targets) == 1

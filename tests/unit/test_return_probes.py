@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from threadtrace.probe.source import ReturnProbes
+from threadtrace.probe.skipped import ReturnProbes
 
 
 def test_nothing_missed() -> None:

@@ -22,10 +22,6 @@ STAGES = CHECKOUT / "vagrant/stages.toml"
 # Since then each PID namespace has a pid_max of its own.
 OWN_PID_MAX_SINCE = (6, 14)
 
-# Where it is for all tests: a guest's first process can read it, too.
-sys.path.insert(0, str(CHECKOUT / "tests"))
-from support.kernel import programs_are_preempted  # noqa: E402
-
 Stage = dict[str, Any]
 
 
@@ -38,10 +34,7 @@ def stages() -> list[Stage]:
 def command(stage: Stage, arguments: list[str]) -> list[str]:
     """What runs its tests, with further arguments of pytest."""
     words = [sys.executable, "-m", "pytest", "-p", "told", "-p", "no:cacheprovider"]
-    left_out = list(stage.get("left_out", ()))
-    if programs_are_preempted():
-        left_out += stage.get("left_out_where_preempted", ())
-    for test in left_out:
+    for test in stage.get("left_out", ()):
         words += ["--deselect", test]
     return [*words, *arguments, *stage["tests"]]
 

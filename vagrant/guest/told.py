@@ -6,28 +6,9 @@ import json
 import os
 
 import pytest
-from _pytest.runner import runtestprotocol
-
-from support.kernel import programs_are_preempted
 
 CHANNEL = os.environ.get("THREADTRACE_GUEST_CHANNEL")
 STAGE = os.environ["THREADTRACE_GUEST"]
-
-
-def pytest_runtest_protocol(item: pytest.Item, nextitem: pytest.Item | None) -> bool | None:
-    """Where a birth may be missed, and told as lost, a test that wants all has a second try."""
-    if not programs_are_preempted():
-        return None
-    item.ihook.pytest_runtest_logstart(nodeid=item.nodeid, location=item.location)
-    reports = runtestprotocol(item, nextitem=nextitem, log=False)
-    if any(report.failed for report in reports):
-        item._initrequest()  # type: ignore[attr-defined]
-        reports = runtestprotocol(item, nextitem=nextitem, log=False)
-        item.user_properties.append(("second_try", True))
-    for report in reports:
-        item.ihook.pytest_runtest_logreport(report=report)
-    item.ihook.pytest_runtest_logfinish(nodeid=item.nodeid, location=item.location)
-    return True
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:

@@ -45,6 +45,7 @@ _SOURCES = (
     "layout.h",
     "maps.h",
     "processes.h",
+    "recheck.h",
     "verdict.h",
     "bursts.h",
     "lifecycle.bpf.c",
@@ -185,6 +186,8 @@ def _compiler_flags(
     ]
     if plan.sees_stages:
         flags.append("-DTHREADTRACE_SEES_STAGES")
+    if plan.has_preemptible_tracepoints:
+        flags.append("-DTHREADTRACE_PREEMPTIBLE_TRACEPOINTS")
     if plan.uses_return_probes:
         flags.append("-DTHREADTRACE_RETURN_PROBES")
     if types is None:

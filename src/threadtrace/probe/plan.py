@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import enum
+import re
 from dataclasses import dataclass
 
 from threadtrace.errors import PrivilegeError, UnavailableError
 from threadtrace.probe.host import CLONE_SYSTEM_CALLS, HostFacts
+from threadtrace.probe.skipped import RECHECKED
 
 
 class HookKind(str, enum.Enum):
@@ -49,6 +51,8 @@ class HookPlan:
     sees_stages: bool
     """Whether the function that refuses is seen, and not only what the system call returns."""
     kernel_headers: str | None
+    has_preemptible_tracepoints: bool = False
+    """Whether the kernel may preempt a program at a tracepoint, and skip it for others."""
 
     @property
     def uses_return_probes(self) -> bool:
@@ -105,6 +109,7 @@ def make_plan(facts: HostFacts, wanted: RefusalHook = RefusalHook.AUTO) -> HookP
         typed_arguments=facts.has_btf,
         sees_stages=any(hook.kind is not HookKind.TRACEPOINT for hook in refusal_hooks),
         kernel_headers=None if facts.has_btf else facts.headers_directory,
+        has_preemptible_tracepoints=has_preemptible_tracepoints(facts),
     )
 
 
@@ -140,7 +145,25 @@ def _lifecycle_hooks(facts: HostFacts) -> list[Hook]:
         kind, reason = HookKind.TYPED_RAW_TRACEPOINT, "BTF: members are read by plain loads"
     else:
         kind, reason = HookKind.RAW_TRACEPOINT, "no BTF: members are read through a helper"
-    return [Hook(program, kind, target, reason) for target, program in _LIFECYCLE.items()]
+    hooks = [Hook(program, kind, target, reason) for target, program in _LIFECYCLE.items()]
+    if not has_preemptible_tracepoints(facts):
+        return hooks
+    reason = "counts what the kernel skipped the first program for, while it was preempted"
+    # The kernel runs the programs of a tracepoint in the order in which they were attached.
+    return hooks + [
+        Hook(RECHECKED[program], kind, target, reason)
+        for target, program in _LIFECYCLE.items()
+        if program in RECHECKED
+    ]
+
+
+def has_preemptible_tracepoints(facts: HostFacts) -> bool:
+    """Whether a program at a tracepoint may be preempted: from 7.0 on (a46023d5616e).
+
+    Known by the version, since no type of the kernel changed with it.
+    """
+    major = re.match(r"\d+", facts.kernel_release)
+    return facts.is_preemptible and major is not None and int(major[0]) >= 7
 
 
 # function: programs of bpf/refusal.bpf.c, by fexit and by return probe

@@ -42,6 +42,7 @@ class NodeCounter(IntEnum):
     CLONES = 6
     CLONES_RETURNED = 7
     LOST_BURST_RECORDS = 8
+    CAUGHT = 9
 
 
 class NodeLimit(IntEnum):

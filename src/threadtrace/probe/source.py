@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
@@ -32,6 +31,13 @@ from threadtrace.probe.records import (
     decode_record,
 )
 from threadtrace.probe.ring import Ring
+from threadtrace.probe.skipped import (
+    RECHECKED,
+    ReturnProbes,
+    Runs,
+    SkippedRuns,
+    skipped_runs,
+)
 
 _COUNT_FIELDS = len(Counts._fields)
 # Counts._make without its check: at 10,000 cgroups the difference is 3 ms a tick.
@@ -122,40 +128,6 @@ class BlindSource:
         """Nothing is open."""
 
 
-class ReturnProbes:
-    """How many returns of copy_process no return probe saw.
-
-    The kernel has room for so many calls of a probed function at a time (``maxactive``,
-    Documentation/trace/kprobes.rst) and skips the others; of a probe that belongs to one process it
-    tells their number (``nmissed``) only from 6.7 on. But each clone that succeeds passes the
-    tracepoint of births, inside that function, and then returns: what is missing was missed.
-    """
-
-    _READINGS = 5
-
-    def __init__(self) -> None:
-        self._open: deque[int] = deque(maxlen=self._READINGS)
-        self._at_start: int | None = None
-        self._missed = 0
-
-    def missed(self, born: int, returned: int) -> int:
-        """How many so far, at the least.
-
-        A clone may be between birth and return while the counters are read, but hardly one at each
-        of several readings: the smallest difference of the last ones counts.
-
-        Args:
-            born: clones that succeeded, cumulative.
-            returned: those whose return was seen, cumulative.
-        """
-        if self._at_start is None:
-            self._at_start = born - returned  # one program is attached before the other
-        self._open.append(born - returned - self._at_start)
-        if len(self._open) == self._READINGS:
-            self._missed = max(self._missed, min(self._open))
-        return self._missed
-
-
 class LiveSource:
     """The programs that the loader attached."""
 
@@ -165,6 +137,8 @@ class LiveSource:
         self._reader = MapReader()
         self._ring = Ring(loaded.maps["records"])
         self._returns = ReturnProbes()
+        self._has_return_probes = "on_copy_process_return" in loaded.programs
+        self._skipped = SkippedRuns()
         self._per_cpu_counts = CGROUP_COUNTS.size * self._reader.cpu_count
         self._per_cpu_number = NODE_COUNTER.size * self._reader.cpu_count
 
@@ -182,6 +156,7 @@ class LiveSource:
         Raises:
             OSError: a map cannot be read.
         """
+        runs = self._runs()
         node = [self._node_counter(index) for index in NodeCounter]
         lost = {
             "cgroups_map": node[NodeCounter.LOST_CGROUP_COUNTS],
@@ -190,10 +165,7 @@ class LiveSource:
             "records_ring": node[NodeCounter.LOST_CGROUP_RECORDS],
             "refusal_records": node[NodeCounter.LOST_REFUSAL_RECORDS],
             "burst_records": node[NodeCounter.LOST_BURST_RECORDS],
-            "kernel_programs": self._missed_runs(),
-            "return_probes": self._returns.missed(
-                node[NodeCounter.CLONES], node[NodeCounter.CLONES_RETURNED]
-            ),
+            **self._lost_runs(runs, node),
         }
         return Counters(
             cgroups=self._read_cgroups(),
@@ -286,16 +258,16 @@ class LiveSource:
         assert raw is not None
         return self._reader.per_cpu_sum(raw)
 
-    def _missed_runs(self) -> int:
-        """Runs that the kernel skipped since a program was already running on that CPU.
+    def _runs(self) -> Runs:
+        """To be read before the counters that they are compared with."""
+        skipped = {name: skipped_runs(fd) for name, fd in self._loaded.programs.items()}
+        return Runs(skipped, self._node_counter(NodeCounter.CLONES_RETURNED))
 
-        The kernel tells it in the descriptor's fdinfo from 5.12 on.
-        """
-        missed = 0
-        for fd in self._loaded.programs.values():
-            with open(f"/proc/self/fdinfo/{fd}", "rb", buffering=0) as info:
-                text = info.read(2048)
-            _, found, rest = text.partition(b"recursion_misses:")
-            if found:
-                missed += int(rest.split(None, 1)[0])
-        return missed
+    def _lost_runs(self, runs: Runs, node: list[int]) -> dict[str, int]:
+        clones, returned = node[NodeCounter.CLONES], node[NodeCounter.CLONES_RETURNED]
+        if runs.skipped.keys() >= set(RECHECKED.values()):
+            lost = self._skipped.lost(runs, node[NodeCounter.CAUGHT], clones)
+        else:
+            lost = sum(runs.skipped.values())
+        by_probes = self._returns.missed(clones, returned) if self._has_return_probes else 0
+        return {"kernel_programs": lost, "return_probes": by_probes}
