@@ -175,6 +175,7 @@ def start_agent(
             Clock(),
             read_limits,
             thresholds_of=_thresholds_of(options.detection or DetectionConfig({}, {}, {})),
+            counting_since_ns=loaded.counting_since_ns,
         )
         agent = Agent(source, pipeline, loaded, hierarchy)
         with _answering(options, agent) as agent.answers:

@@ -72,8 +72,12 @@ class Pipeline:
         read_limits: Callable[[], NodeLimits] = read_node_limits,
         max_processes: int = DEFAULT_MAX_PROCESSES,
         thresholds_of: ThresholdsOf = _usual_thresholds,
+        counting_since_ns: int | None = None,
     ) -> None:
         """Take the baseline: what is there now counts as present from the first tick on.
+
+        ``counting_since_ns`` is when the source began to count, monotonic: so the first interval
+        is as long as what was counted in it. None: now.
 
         Raises:
             OSError: the maps cannot be read.
@@ -92,7 +96,7 @@ class Pipeline:
         self._late = _nothing()
         self._told_limits: dict[NodeLimit, int] = {}
         self._tell_limits(read_limits())  # the programs are attached already
-        self._last_ns = clock.monotonic_ns()
+        self._last_ns = clock.monotonic_ns() if counting_since_ns is None else counting_since_ns
         kernel = Cgroup(KERNEL_CGROUP_ID, "", tree.root)
         self._accounts.assign(KERNEL_CGROUP_ID, KERNEL).top = kernel
         tree.scan()

@@ -83,7 +83,7 @@ class Script:
 class Node:
     """A pipeline over scratch directories."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, counting_since_seconds: float = 0.0) -> None:
         self.mount = root / "pids"
         self.mount.mkdir()
         (root / "proc").mkdir()
@@ -97,7 +97,13 @@ class Node:
         table = ProcessTable(1, self.tree.id_of_path, 0, root)
         clock = Clock(lambda: self.monotonic_ns, lambda: self.realtime_ns)
         self.pipeline = Pipeline(
-            self.source, self.tree, table, Directory(RuntimeFiles(root)), clock, self.limits
+            self.source,
+            self.tree,
+            table,
+            Directory(RuntimeFiles(root)),
+            clock,
+            self.limits,
+            counting_since_ns=self.monotonic_ns + int(counting_since_seconds * SECOND),
         )
 
     def limits(self) -> NodeLimits:
@@ -149,6 +155,18 @@ def test_the_baseline_is_there_from_the_first_tick(node: Node) -> None:
     assert named(snapshot, "host").tasks == 97
     assert snapshot.node.tasks == 100
     assert named(snapshot, "a.service").growth_per_second == 0
+
+
+def test_the_first_interval_is_as_long_as_was_counted(tmp_path: Path) -> None:
+    """Programs are attached before the agent is ready for its first tick."""
+    node = Node(tmp_path, counting_since_seconds=-0.5)
+    web = node.cgroup("/web", tasks=1)
+    node.tell(CgroupChange.CREATED, web, "/web")
+    node.pipeline.handle_records()
+    node.source.cgroups[web] = Counts(0, 30, 0, 0)
+    first = node.tick(0.5)
+    assert first.node.interval_seconds == 1.0
+    assert named(first, "/web").processes_created_per_second == 30.0
 
 
 def test_a_clock_set_back_changes_no_rate(node: Node) -> None:

@@ -50,6 +50,8 @@ class LoadedPrograms:
     tracefs_mounted_privately: bool = False
     has_pid_max_per_namespace: bool = False
     """Since 6.14; where it is not known, it is taken for older."""
+    counting_since_ns: int | None = None
+    """CLOCK_MONOTONIC, when the programs were attached."""
     kept_at: str | None = None
     """The file in which what was compiled is kept for the next start, where it was compiled."""
     _closed: bool = field(default=False, repr=False)
@@ -160,5 +162,6 @@ def _taken_over(message: dict[str, Any], descriptors: list[int]) -> LoadedProgra
         facts=message["facts"],
         tracefs_mounted_privately=message["tracefs_mounted_privately"],
         has_pid_max_per_namespace=message["has_pid_max_per_namespace"],
+        counting_since_ns=message["counting_since_ns"],
         kept_at=message["kept_at"],
     )

@@ -15,6 +15,7 @@ import resource
 import signal
 import socket
 import sys
+import time
 import traceback
 from dataclasses import asdict, replace
 from functools import partial
@@ -124,6 +125,7 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
         "has_pid_max_per_namespace": types is not None
         and types.member_offset("pid_namespace", "pid_max") is not None,
         "kept_at": shelf.path,
+        "counting_since_ns": placed.counting_since_ns,
         "maps": list(placed.maps),
         "programs": list(placed.programs),
     }
@@ -137,16 +139,27 @@ def _place(code: Code, plan: HookPlan, facts: HostFacts, types: KernelTypes | No
         KeyError: the code lacks a program or map.
     """
     texts = [code.programs[hook.program] for hook in plan.hooks]
-    placed = Placed({name: code.maps[name] for name in _MAPS}, {}, [], [], [])
+    maps = {name: code.maps[name] for name in _MAPS}
+    programs: dict[str, int] = {}
+    missing = []
+    loaded = []
     for hook, text in zip(plan.hooks, texts):
         try:
-            if hook.program not in placed.programs:
-                placed.programs[hook.program] = _load_program(text, hook, types)
-            placed.attachments.append(_attach(hook, placed.programs[hook.program], facts))
-            placed.hooks.append(hook)
+            if hook.program not in programs:
+                programs[hook.program] = _load_program(text, hook, types)
+            loaded.append(hook)
         except OSError as error:
-            placed.missing.append(_not_attached(hook, error))
-    return placed
+            missing.append(_not_attached(hook, error))
+    # All at about the same time: what the verifier takes is over.
+    counting_since_ns = time.monotonic_ns()
+    attachments, hooks = [], []
+    for hook in loaded:
+        try:
+            attachments.append(_attach(hook, programs[hook.program], facts))
+            hooks.append(hook)
+        except OSError as error:
+            missing.append(_not_attached(hook, error))
+    return Placed(maps, programs, attachments, hooks, missing, counting_since_ns)
 
 
 def _with_tracefs(facts: HostFacts) -> tuple[HostFacts, bool]:

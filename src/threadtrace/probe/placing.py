@@ -35,6 +35,8 @@ class Placed(NamedTuple):
     attachments: list[int]
     hooks: list[Hook]
     missing: list[Missing]
+    counting_since_ns: int
+    """CLOCK_MONOTONIC, just before the first was attached."""
 
 
 def place_kept(shelf: Shelf, place: Callable[[Code], Placed]) -> Placed | None:
