@@ -111,6 +111,7 @@ def test_doctor_compiles_and_tells_whether_a_copy_is_kept(host: None, tmp_path: 
         (check,) = (c for c in json.loads(done.stdout)["checks"] if c["name"] == "compiled copy")
         return check
 
+    (tmp_path / "cache").mkdir()
     check = told(str(tmp_path / "cache"))
     (kept,) = (tmp_path / "cache").iterdir()
     assert (check["state"], check["detail"]) == ("ok", f"kept for the next start: {kept}")

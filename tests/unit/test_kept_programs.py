@@ -205,6 +205,7 @@ def makers(tmp_path: Path) -> tuple[Maker, ...]:
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
+    (tmp_path / "cache").mkdir(0o700)
     return tmp_path / "cache"
 
 
@@ -222,11 +223,14 @@ def taken(directory: Path) -> Compiled | None:
 
 
 class TestShelf:
-    def test_modes_and_path(self, directory: Path, makers: tuple[Maker, ...]) -> None:
-        os.umask(before := os.umask(0))
-        os.umask(0)
+    def test_default_directory_is_made(
+        self, tmp_path: Path, makers: tuple[Maker, ...], monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        directory = tmp_path / "default"
+        monkeypatch.setattr(kept, "_DEFAULT_DIRECTORY", str(directory))
+        before = os.umask(0)
         try:
-            shelf = Shelf(f"{directory}", KEY)
+            shelf = Shelf(str(directory), KEY)
             assert (shelf.take(), shelf.path) == (None, None)
             shelf.put(compiled(), makers)
         finally:
@@ -245,7 +249,13 @@ class TestShelf:
 
     def test_unknown_compiler_is_not_put(self, directory: Path) -> None:
         Shelf(str(directory), KEY).put(compiled(), ())
-        assert not directory.exists()
+        assert not list(directory.iterdir())
+
+    def test_directory_that_is_named_has_to_exist(
+        self, tmp_path: Path, makers: tuple[Maker, ...]
+    ) -> None:
+        Shelf(str(tmp_path / "named"), KEY).put(compiled(), makers)
+        assert not (tmp_path / "named").exists()
 
     @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
     def test_file_that_others_may_write(self, directory: Path, file: Path, mode: int) -> None:
@@ -339,7 +349,6 @@ class TestShelf:
     def test_the_oldest_go_and_others_files_stay(
         self, directory: Path, makers: tuple[Maker, ...]
     ) -> None:
-        directory.mkdir(0o700)
         strangers = ["notes.json", "ab" * 8, f"{'AB' * 8}.json", f"{'ab' * 32}.json"]
         for name in strangers:
             (directory / name).touch()

@@ -69,8 +69,9 @@ class Shelf:
             return
         data = encode(Text(compiled, makers), self._key)
         with contextlib.suppress(OSError):
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(self._directory, _DIRECTORY_MODE)
+            if self._directory == _DEFAULT_DIRECTORY:  # one that was named has to exist
+                with contextlib.suppress(FileExistsError):
+                    os.mkdir(self._directory, _DIRECTORY_MODE)
             with self._opened() as directory:
                 _write(directory, self._name, data)
                 self.path = os.path.join(self._directory, self._name)
