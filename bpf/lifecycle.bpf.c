@@ -97,14 +97,28 @@ int on_sched_process_exit(struct tracepoint_arguments *ctx)
 #ifdef THREADTRACE_PREEMPTIBLE_TRACEPOINTS
 int recheck_newtask(struct tracepoint_arguments *ctx)
 {
-	if (is_uncounted((void *)ctx->argument[0]))
+	if (is_to_catch((void *)ctx->argument[0], false))
+		count_birth(ctx);
+	return 0;
+}
+
+int settle_newtask(struct tracepoint_arguments *ctx)
+{
+	if (is_to_catch((void *)ctx->argument[0], true))
 		count_birth(ctx);
 	return 0;
 }
 
 int recheck_exit(struct tracepoint_arguments *ctx)
 {
-	if (is_uncounted((void *)ctx->argument[0]))
+	if (is_to_catch((void *)ctx->argument[0], false))
+		count_exit(ctx);
+	return 0;
+}
+
+int settle_exit(struct tracepoint_arguments *ctx)
+{
+	if (is_to_catch((void *)ctx->argument[0], true))
 		count_exit(ctx);
 	return 0;
 }

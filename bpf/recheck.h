@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
 /* Each birth and exit counts once, where the kernel skips programs.
  *
- * From 7.0 on a program at a tracepoint may be preempted (a46023d5616e), and the kernel skips it for
- * every task that comes there on the same CPU meanwhile. So each of them has a second one behind it,
- * which sees the same event right afterwards and counts it if the first was skipped. An event is
- * missed only where both are, each preempted on the same CPU at the same time.
+ * From 7.0 on a program at a tracepoint may be preempted (a46023d5616e), and the kernel skips it
+ * for every task that comes there on the same CPU meanwhile. So each of them has two more behind
+ * it, which see the same event right afterwards and count it if those before were skipped. An event
+ * is missed only where all three are, each preempted on the same CPU at the same time.
  *
- * A bit for the PID that the event is about, which no other task has meanwhile, tells the second: set
- * by the first, cleared by the second. Where the second is skipped the bit stays, and the next event
- * of that PID puts it right. */
+ * A bit for the PID that the event is about, which no other task has meanwhile, tells them: set by
+ * who counts, cleared by the last. Where the last is skipped the bit stays, and the next event of
+ * that PID puts it right. */
 #ifndef THREADTRACE_RECHECK_H
 #define THREADTRACE_RECHECK_H
 
@@ -28,27 +28,30 @@ static __always_inline u64 counted_bit(u32 pid)
 	return 1ULL << (pid / COUNTED_WORDS & 63);
 }
 
-static __always_inline void mark_counted(void *task)
+/* Whether nobody has counted it so far. */
+static __always_inline bool is_uncounted(void *task, bool is_last)
 {
 	u32 pid = MEMBER(u32, task, TASK_PID);
 	u64 *word = counted_word(pid);
-
-	if (word && !(*(u64 volatile *)word & counted_bit(pid)))
-		lock_xadd(word, counted_bit(pid));
-}
-
-/* Whether the first program was skipped; asked once for each event. */
-static __always_inline bool is_uncounted(void *task)
-{
-	u32 pid = MEMBER(u32, task, TASK_PID);
-	u64 *word = counted_word(pid);
+	bool is_counted;
 
 	if (!word)
 		return false;
-	if (*(u64 volatile *)word & counted_bit(pid)) {
-		lock_xadd(word, -counted_bit(pid));
+	is_counted = *(u64 volatile *)word & counted_bit(pid);
+	if (is_counted == is_last)
+		lock_xadd(word, is_last ? -counted_bit(pid) : counted_bit(pid));
+	return !is_counted;
+}
+
+static __always_inline void mark_counted(void *task)
+{
+	is_uncounted(task, false);
+}
+
+static __always_inline bool is_to_catch(void *task, bool is_last)
+{
+	if (!is_uncounted(task, is_last))
 		return false;
-	}
 	count_on_node(NODE_CAUGHT);
 	return true;
 }

@@ -87,7 +87,7 @@ enum node_counter {
 	NODE_CLONES, /* that succeeded; counted like the next where both are needed */
 	NODE_CLONES_RETURNED, /* those whose return was seen by a return probe */
 	NODE_LOST_BURST_RECORDS, /* burst_record that found the ring full */
-	NODE_CAUGHT, /* births and exits that only the second program saw, see recheck.h */
+	NODE_CAUGHT, /* births and exits that the first program was skipped for, see recheck.h */
 	NODE_COUNTERS,
 };
 

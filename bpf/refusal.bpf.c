@@ -3,6 +3,7 @@
 #include "layout.h"
 #include "maps.h"
 #include "processes.h"
+#include "unpreempted.h"
 #include "verdict.h"
 
 /* A signal that is already pending makes the kernel give up a clone and have it repeated
@@ -180,10 +181,14 @@ int on_clone_exit(struct system_call_exit *ctx)
 
 static __always_inline int stage_refused(u32 limit)
 {
-	struct refusing_stage stage = {.at_ns = bpf_ktime_get_ns(), .limit = limit};
-	u64 id = bpf_get_current_pid_tgid();
+	struct refusing_stage stage = {.limit = limit};
+	u64 id;
 
+	keep_cpu();
+	stage.at_ns = bpf_ktime_get_ns();
+	id = bpf_get_current_pid_tgid();
 	refusing_stages.update(&id, &stage);
+	yield_cpu_later();
 	return 0;
 }
 
@@ -265,32 +270,40 @@ int on_cgroup_can_fork_exit(struct function_exit *ctx)
 	return cgroup_can_fork_returned(ctx->argument[2]);
 }
 
-/* struct task_struct *copy_process(struct pid *pid, int trace, int node,
- *                                  struct kernel_clone_args *arguments)
- * Every clone passes through it: system calls, workers of io_uring and vhost, kernel threads. */
-int on_copy_process_exit(struct function_exit *ctx)
+static __always_inline void clone_failed(struct function_exit *ctx)
 {
 	void *arguments = (void *)ctx->argument[3];
 	struct attempt attempt = {};
 	u64 flags;
 
+	/* To the verifier what the function returns is a pointer, of which no errno may be
+	 * computed: clang from 19 on shifts it. Read by a helper it is a number. */
+	attempt.result = PEEK(long, ctx, offsetof(struct function_exit, argument[4]));
+	attempt.possible = refusing_limits(1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX);
+	if (!is_refusal(attempt.result))
+		return;
+	flags = PEEK(u64, arguments, CLONE_ARGUMENTS_FLAGS);
+	attempt.kind = flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
+	attempt.into_cgroup = flags & CLONE_INTO_CGROUP;
+	attempt.cgroup_fd = PEEK(u32, arguments, CLONE_ARGUMENTS_CGROUP);
+	refused(&attempt);
+}
+
+/* struct task_struct *copy_process(struct pid *pid, int trace, int node,
+ *                                  struct kernel_clone_args *arguments)
+ * Every clone passes through it: system calls, workers of io_uring and vhost, kernel threads. */
+int on_copy_process_exit(struct function_exit *ctx)
+{
 	if (ctx->argument[4] < FIRST_ERROR_POINTER) {
 #ifdef COUNTS_CLONES
 		count_on_node(NODE_CLONES_RETURNED);
 #endif
 		return 0;
 	}
-	/* To the verifier what the function returns is a pointer, of which no errno may be
-	 * computed: clang from 19 on shifts it. Read by a helper it is a number. */
-	attempt.result = PEEK(long, ctx, offsetof(struct function_exit, argument[4]));
-	attempt.possible = refusing_limits(1U << LIMIT_RLIMIT_NPROC | 1U << LIMIT_THREADS_MAX);
-	if (!is_refusal(attempt.result))
-		return 0;
-	flags = PEEK(u64, arguments, CLONE_ARGUMENTS_FLAGS);
-	attempt.kind = flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
-	attempt.into_cgroup = flags & CLONE_INTO_CGROUP;
-	attempt.cgroup_fd = PEEK(u32, arguments, CLONE_ARGUMENTS_CGROUP);
-	return refused(&attempt);
+	keep_cpu();
+	clone_failed(ctx);
+	yield_cpu_later();
+	return 0;
 }
 #endif
 #endif

@@ -28,6 +28,8 @@ PROGRAM_NAMES = {
     "on_sched_proces",
     "recheck_newtask",
     "recheck_exit",
+    "settle_newtask",
+    "settle_exit",
     "on_cgroup_mkdir",
     "on_cgroup_rmdir",
     "on_cgroup_renam",

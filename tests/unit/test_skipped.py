@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
-from threadtrace.probe.skipped import Runs, SkippedRuns
+from threadtrace.probe.skipped import RECHECKING, Runs, SkippedRuns
 
 READINGS = 5
 
 
 def skipped(births: int = 0, exits: int = 0, returned: int = 0, **others: int) -> Runs:
     first = {"on_task_newtask": births, "on_sched_process_exit": exits}
-    return Runs({**first, "recheck_newtask": 0, "recheck_exit": 0, **others}, returned)
+    return Runs({**first, **dict.fromkeys(RECHECKING, 0), **others}, returned)
 
 
-def test_what_the_second_program_caught_is_not_lost() -> None:
+def test_what_another_program_caught_is_not_lost() -> None:
     runs = SkippedRuns()
     found = skipped(births=30, exits=12, recheck_newtask=5, recheck_exit=7)
     assert {runs.lost(found, 42, 0) for _ in range(2 * READINGS)} == {0}
 
 
-def test_what_is_between_both_programs_is_not_lost() -> None:
+def test_what_is_between_two_programs_is_not_lost() -> None:
     runs = SkippedRuns()
     readings = [(10, 10), (13, 12), (15, 15), (19, 17), (20, 20), (24, 23)] * 3
     assert {runs.lost(skipped(births=missed), caught, 0) for missed, caught in readings} == {0}
 
 
-def test_what_both_missed_is_lost_for_good() -> None:
+def test_what_all_missed_is_lost_for_good() -> None:
     runs = SkippedRuns()
     told = [runs.lost(skipped(births=10, exits=4), 11, 0) for _ in range(READINGS + 1)]
     assert told == [0, 0, 0, 0, 3, 3]

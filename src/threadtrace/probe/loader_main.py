@@ -39,6 +39,7 @@ from threadtrace.probe.placing import Code, Placed, keep, place_kept
 from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, RefusalHook, make_plan
 from threadtrace.probe.recipe import Recipe, key_of, makers_since, mapped_files
 from threadtrace.probe.trials import try_traced_functions
+from threadtrace.probe.unpreempted import function_flags, with_kernel_functions
 
 # In the order of their includes, which their guards then turn into nothing.
 _SOURCES = (
@@ -47,6 +48,7 @@ _SOURCES = (
     "maps.h",
     "processes.h",
     "recheck.h",
+    "unpreempted.h",
     "verdict.h",
     "bursts.h",
     "lifecycle.bpf.c",
@@ -207,6 +209,8 @@ def _compiler_flags(
         return OffsetFlags([*flags, "-DTHREADTRACE_KERNEL_HEADERS"], list(INFERRED_LIMITS))
     if plan.typed_arguments:
         flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
+    if plan.has_preemptible_returns:
+        flags += function_flags(types)
     try:
         offsets = offset_flags(types)
     except UnknownLayout as error:
@@ -293,6 +297,7 @@ def _load_program(code: bytes, hook: Hook, types: KernelTypes | None) -> int:
     if hook.kind is HookKind.FEXIT and types is not None:
         function_id = types.function_id(hook.target)
         assert function_id is not None  # the plan has seen it
+        code = with_kernel_functions(code)
         return kernel.load_fexit(hook.program, code, function_id)
     if hook.kind is HookKind.TYPED_RAW_TRACEPOINT and types is not None:
         btf_id = types.typedef_id(f"btf_trace_{hook.target}")

@@ -53,6 +53,8 @@ class HookPlan:
     kernel_headers: str | None
     has_preemptible_tracepoints: bool = False
     """Whether the kernel may preempt a program at a tracepoint, and skip it for others."""
+    has_preemptible_returns: bool = False
+    """The same of a program at the return of a function."""
 
     @property
     def uses_return_probes(self) -> bool:
@@ -110,6 +112,8 @@ def make_plan(facts: HostFacts, wanted: RefusalHook = RefusalHook.AUTO) -> HookP
         sees_stages=any(hook.kind is not HookKind.TRACEPOINT for hook in refusal_hooks),
         kernel_headers=None if facts.has_btf else facts.headers_directory,
         has_preemptible_tracepoints=has_preemptible_tracepoints(facts),
+        has_preemptible_returns=facts.is_preemptible
+        and any(hook.kind is HookKind.FEXIT for hook in refusal_hooks),
     )
 
 
@@ -151,9 +155,9 @@ def _lifecycle_hooks(facts: HostFacts) -> list[Hook]:
     reason = "counts what the kernel skipped the first program for, while it was preempted"
     # The kernel runs the programs of a tracepoint in the order in which they were attached.
     return hooks + [
-        Hook(RECHECKED[program], kind, target, reason)
+        Hook(behind, kind, target, reason)
         for target, program in _LIFECYCLE.items()
-        if program in RECHECKED
+        for behind in RECHECKED.get(program, ())
     ]
 
 

@@ -8,9 +8,13 @@ from typing import NamedTuple
 
 _READINGS = 5
 
-RECHECKED = {"on_task_newtask": "recheck_newtask", "on_sched_process_exit": "recheck_exit"}
-"""Programs behind which another sees each event once more, where tracepoints are preemptible; see
-``bpf/recheck.h``."""
+RECHECKED = {
+    "on_task_newtask": ("recheck_newtask", "settle_newtask"),
+    "on_sched_process_exit": ("recheck_exit", "settle_exit"),
+}
+"""Programs behind which others see each event once more, in this order, where tracepoints are
+preemptible; see ``bpf/recheck.h``."""
+RECHECKING = frozenset(program for programs in RECHECKED.values() for program in programs)
 
 _SEES_RETURNS = "on_copy_process_exit"
 # What these are skipped for is at most a cause that is told less surely.
@@ -81,8 +85,8 @@ class ReturnProbes:
 class SkippedRuns:
     """How many events were missed, where a tracepoint's programs may be preempted.
 
-    The kernel counts each run that it skips. But what the second program behind a tracepoint has
-    caught is not lost, nor is the return of a clone that succeeded.
+    The kernel counts each run that it skips. But what a program behind the first has caught is not
+    lost, nor is the return of a clone that succeeded.
     """
 
     def __init__(self) -> None:
@@ -95,14 +99,15 @@ class SkippedRuns:
 
         Args:
             runs: read before the others, so that no clone has returned that was not born.
-            caught: births and exits that only the second program saw, cumulative.
+            caught: births and exits that the first program was skipped for, cumulative.
             born: clones that succeeded, cumulative.
         """
         skipped = runs.skipped
-        elsewhere = {_SEES_RETURNS, *_SEE_STAGES, *RECHECKED, *RECHECKED.values()}
+        elsewhere = {_SEES_RETURNS, *_SEE_STAGES, *RECHECKED, *RECHECKING}
         lost = sum(runs for program, runs in skipped.items() if program not in elsewhere)
         lost += self._uncaught.told(sum(skipped[program] for program in RECHECKED) - caught)
         if _SEES_RETURNS in skipped:
+            # A birth that all missed is among these once more: its clone was seen to return.
             lost += self._refusals_lost(skipped[_SEES_RETURNS] + runs.clones_returned - born)
         return lost
 

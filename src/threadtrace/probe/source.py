@@ -32,7 +32,7 @@ from threadtrace.probe.records import (
 )
 from threadtrace.probe.ring import Ring
 from threadtrace.probe.skipped import (
-    RECHECKED,
+    RECHECKING,
     ReturnProbes,
     Runs,
     SkippedRuns,
@@ -265,7 +265,7 @@ class LiveSource:
 
     def _lost_runs(self, runs: Runs, node: list[int]) -> dict[str, int]:
         clones, returned = node[NodeCounter.CLONES], node[NodeCounter.CLONES_RETURNED]
-        if runs.skipped.keys() >= set(RECHECKED.values()):
+        if runs.skipped.keys() >= RECHECKING:
             lost = self._skipped.lost(runs, node[NodeCounter.CAUGHT], clones)
         else:
             lost = sum(runs.skipped.values())
