@@ -17,6 +17,7 @@ from bench.bpf_programs import program
 from bench.cgroups import own_cgroup
 from bench.figures import Result, Row, Spread
 from bench.workloads import run, workload
+from threadtrace.probe.skipped import RECHECKING
 
 _MAX_TASKS = 64
 _LOOPS = {"threads": 20_000, "processes": 4_000}
@@ -51,7 +52,7 @@ def _rows(ours: Costs, theirs: Costs) -> list[Row]:
             Row(f"birth counted by cgroup ({loop})", own.text("ns", 0), target, is_met, beside)
         )
     for loop in _LOOPS:
-        for name in ("on_sched_process_exit", "on_clone_exit"):
+        for name in ("on_sched_process_exit", "on_clone_exit", *sorted(RECHECKING)):
             if values := ours.get(f"{loop} {name[:15]}"):
                 rows.append(Row(f"{name} ({loop})", Spread.of(values).text("ns", 0)))
     return rows

@@ -22,12 +22,13 @@ from bench.cgroups import own_cgroup
 from bench.figures import Result, Row, Spread
 from bench.workloads import run, workload
 from threadtrace.probe.host import TRACED_FUNCTIONS
+from threadtrace.probe.skipped import RECHECKING
 
 _MAX_TASKS = 64
 _COUNTS = {"threads": 2_000, "processes": 300, "calls": 500_000}
 _TARGET_RATIO = 1.02
 _BIRTHS = "on_task_newtask"
-_BIRTHS_AND_EXITS = frozenset({_BIRTHS, "on_sched_process_exit"})
+_BIRTHS_AND_EXITS = frozenset({_BIRTHS, "on_sched_process_exit", *RECHECKING})
 _REFUSALS = frozenset(
     {
         "on_clone_exit",
