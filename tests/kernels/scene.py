@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from support.cgroups import OwnCgroup, own_cgroup
+from support.kernel import skips_programs_of_perf_events
 from support.puppet import Births, Puppet
 from support.stream import Event, Stream, counts, path_of
 
@@ -112,5 +113,8 @@ def missing(stream: Stream) -> list[str]:
 
 
 def assert_no_loss(stream: Stream) -> None:
-    """Nothing is lost."""
-    assert not stream.losses()
+    """Nothing is lost but what a perf event's program is skipped for, of whatever result."""
+    losses = stream.losses()
+    if hook_kinds(stream) != {"fexit"} and skips_programs_of_perf_events():
+        del losses["kernel_programs"], losses["return_probes"]
+    assert dict(losses) == {}

@@ -51,6 +51,15 @@ def total_births() -> int:
     raise AssertionError("/proc/stat tells no number of processes")
 
 
+def skips_programs_of_perf_events() -> bool:
+    """Whether the kernel is preemptible by default, as x86's and arm64's are since 7.0.
+
+    There it skips kretprobes' and tracepoints' programs while anyone's call on a map was preempted
+    on that CPU (bpf_disable_instrumentation, include/linux/bpf.h), and counts that as skipped runs.
+    """
+    return int(platform.release().partition(".")[0]) >= 7
+
+
 class _Program(NamedTuple):
     id: int
     name: str
