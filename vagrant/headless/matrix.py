@@ -31,9 +31,9 @@ that flag, and the others leave the owner out.
 From 7.0 on a program at a tracepoint may be preempted (a46023d5616e), and the kernel skips it for
 whoever comes to that tracepoint on the same CPU meanwhile. So each program that counts births or
 exits has two more behind it, which count what it was skipped for (`bpf/recheck.h`). Emulated as
-here, with a clock that outruns the processor, one birth in 200 needs them. The programs of kretprobes
-and exit tracepoints may be skipped on such kernels while another's call on a map is preempted: told
-as a loss of `kernel_programs` then, also where no refusal was missed.
+here, with a clock that outruns the processor, one birth in 200 needs them. The programs of
+kretprobes and exit tracepoints may be skipped on such kernels while another's call on a map is
+preempted: told as a loss of `kernel_programs` then, also where no refusal was missed.
 
 Without BTF but with the kernel's headers everything is counted; of the limits those are told whose
 stage is seen, and `threadtrace.started` names the others under `missing`. Without headers, too,
