@@ -26,44 +26,15 @@ import orjson
 from threadtrace.errors import ThreadtraceError, UnavailableError
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
+from threadtrace.probe.compiling import MAPS, compile_programs, compiler_flags, translation_unit
 from threadtrace.probe.host import TRACEFS_DIRECTORIES, HostFacts, gather
 from threadtrace.probe.kept import Shelf, cache_directory
-from threadtrace.probe.offsets import (
-    INFERRED_LIMITS,
-    OffsetFlags,
-    UnknownLayout,
-    offset_flags,
-)
-from threadtrace.probe.paths import bpf_directory
 from threadtrace.probe.placing import Code, Placed, keep, place_kept
 from threadtrace.probe.plan import Hook, HookKind, HookPlan, Missing, RefusalHook, make_plan
 from threadtrace.probe.recipe import Recipe, key_of, makers_since, mapped_files
 from threadtrace.probe.trials import try_traced_functions
-from threadtrace.probe.unpreempted import function_flags, with_kernel_functions
+from threadtrace.probe.unpreempted import with_kernel_functions
 
-# In the order of their includes, which their guards then turn into nothing.
-_SOURCES = (
-    "records.h",
-    "layout.h",
-    "maps.h",
-    "processes.h",
-    "recheck.h",
-    "unpreempted.h",
-    "verdict.h",
-    "bursts.h",
-    "lifecycle.bpf.c",
-    "refusal.bpf.c",
-)
-_MAPS = (
-    "cgroups",
-    "unattributed",
-    "refusals",
-    "processes",
-    "node",
-    "node_limits",
-    "bursts",
-    "records",
-)
 _PR_SET_PDEATHSIG = 1
 _STDOUT, _STDERR = 1, 2
 
@@ -101,15 +72,15 @@ def load(options: dict[str, Any], compiler_output: int) -> tuple[dict[str, Any],
     wanted = RefusalHook(options["refusal_hook"])
     facts = try_traced_functions(facts, types, wanted)
     plan = make_plan(facts, wanted)
-    flags, untold_limits = _compiler_flags(plan, types, options)
+    flags, untold_limits = compiler_flags(plan, types, options)
     names = sorted({hook.program for hook in plan.hooks})
-    recipe = Recipe(_translation_unit(), flags, names, plan.kernel_headers)
+    recipe = Recipe(translation_unit(), flags, names, plan.kernel_headers)
     shelf = Shelf(cache_directory(), key_of(recipe))
     place = partial(_place, plan=plan, facts=facts, types=types)
     placed = None if options["compiles_anew"] else place_kept(shelf, place)
     if placed is None:
         mapped_before = mapped_files()
-        code = _compile(recipe, compiler_output)
+        code = compile_programs(recipe, compiler_output)
         placed = place(code)
         if not placed.missing:
             keep(shelf, code, makers_since(mapped_before))
@@ -141,7 +112,7 @@ def _place(code: Code, plan: HookPlan, facts: HostFacts, types: KernelTypes | No
         KeyError: the code lacks a program or map.
     """
     texts = [code.programs[hook.program] for hook in plan.hooks]
-    maps = {name: code.maps[name] for name in _MAPS}
+    maps = {name: code.maps[name] for name in MAPS}
     programs: dict[str, int] = {}
     missing = []
     loaded = []
@@ -188,96 +159,6 @@ def _kernel_types() -> KernelTypes:
             f"{error}: install a newer libbpf (Debian and Ubuntu: apt-get install --only-upgrade "
             "libbpf1 or libbpf0)"
         ) from None
-
-
-def _compiler_flags(
-    plan: HookPlan, types: KernelTypes | None, options: dict[str, Any]
-) -> OffsetFlags:
-    flags = [
-        f"-I{bpf_directory()}",
-        f"-DMAX_CGROUPS={options['max_cgroups']}",
-        f"-DMAX_PROCESSES={options['max_processes']}",
-        f"-DPIDS_HIERARCHY_ID={options['pids_hierarchy_id']}",
-    ]
-    if plan.sees_stages:
-        flags.append("-DTHREADTRACE_SEES_STAGES")
-    if plan.has_preemptible_tracepoints:
-        flags.append("-DTHREADTRACE_PREEMPTIBLE_TRACEPOINTS")
-    if plan.uses_return_probes:
-        flags.append("-DTHREADTRACE_RETURN_PROBES")
-    if types is None:
-        return OffsetFlags([*flags, "-DTHREADTRACE_KERNEL_HEADERS"], list(INFERRED_LIMITS))
-    if plan.typed_arguments:
-        flags.append("-DTHREADTRACE_TYPED_ARGUMENTS")
-    if plan.has_preemptible_returns:
-        flags += function_flags(types)
-    try:
-        offsets = offset_flags(types)
-    except UnknownLayout as error:
-        raise UnavailableError(
-            f"this kernel's layout is not supported: {error}; please report kernel "
-            f"{os.uname().release}"
-        ) from None
-    return OffsetFlags(flags + offsets.flags, offsets.untold_limits)
-
-
-def _compile(recipe: Recipe, compiler_output: int) -> Code:
-    # With this set, bcc looks for headers nowhere else: no modprobe, no download, no guessing. The
-    # kernel's own, where they are to be used, it finds itself, those that Debian keeps apart, too.
-    os.environ.pop("BCC_KERNEL_SOURCE", None)
-    if recipe.kernel_headers is None:
-        os.environ["BCC_KERNEL_SOURCE"] = str(bpf_directory() / "prelude")
-    bpf = _import_bcc()
-    try:
-        module = bpf(text=recipe.source, cflags=recipe.flags)
-    except Exception as error:  # bcc raises bare Exception
-        detail = first_compiler_error(compiler_output) or str(error)
-        raise UnavailableError(f"bcc could not compile the kernel programs: {detail}") from None
-    return Code(
-        {name: module.dump_func(name.encode()) for name in recipe.programs},
-        {name: module[name.encode()].map_fd for name in _MAPS},
-        module,
-    )
-
-
-def _translation_unit() -> bytes:
-    """All sources in one text: bcc neither finds programs nor rewrites map calls in an include."""
-    parts = []
-    for name in _SOURCES:
-        path = bpf_directory() / name
-        parts.append(f'#line 1 "{path}"\n'.encode() + path.read_bytes())
-    return b"".join(parts)
-
-
-def _import_bcc() -> Any:
-    remedy = (
-        "apt-get install python3-bpfcc, and run threadtrace from a virtual environment made by "
-        "/usr/bin/python3 -m venv --system-site-packages"
-    )
-    try:
-        import bcc
-    except (ImportError, OSError) as error:
-        raise UnavailableError(
-            f"bcc's Python bindings cannot be imported by {sys.executable} ({error}): {remedy}"
-        ) from None
-    if not hasattr(bcc, "BPF"):
-        raise UnavailableError(
-            f"the module bcc at {bcc.__file__} is another library of that name: pip uninstall bcc; "
-            f"{remedy}"
-            if bcc.__file__
-            else "bcc's Python bindings are incomplete: apt-get install --reinstall python3-bpfcc"
-        )
-    return bcc.BPF
-
-
-def first_compiler_error(compiler_output: int) -> str | None:
-    """The first line with an error among what the compiler printed, None if there is none."""
-    os.lseek(compiler_output, 0, os.SEEK_SET)
-    with os.fdopen(os.dup(compiler_output), errors="replace") as lines:
-        for line in lines:
-            if "error:" in line:
-                return line.strip()
-    return None
 
 
 def _lift_memory_limit() -> None:
