@@ -33,7 +33,7 @@ _PUT_OFF_SECONDS = 0.01
 _MOST_PUT_OFF = 5
 _SILENT_SECONDS = 3.0
 """So long without a sample, or three of its intervals, and a feed is said to be silent."""
-_GARBAGE_SECONDS = 2.0
+_GARBAGE_SECONDS = 10.0
 _OLD_GARBAGE_SECONDS = 30.0
 _LONGEST_GARBAGE_SECONDS = 600.0
 _TYPING_SECONDS = 5.0
