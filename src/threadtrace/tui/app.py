@@ -37,6 +37,9 @@ _GARBAGE_SECONDS = 10.0
 _OLD_GARBAGE_SECONDS = 30.0
 _LONGEST_GARBAGE_SECONDS = 600.0
 _TYPING_SECONDS = 5.0
+_PAUSE_SECONDS = 0.2
+_LONGEST_PAUSE_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
 
 
 class TopApp(App[None]):
@@ -289,6 +292,7 @@ async def _collect_garbage_seldom(typed_s: Callable[[], float]) -> None:
         searched_s = time.monotonic()
         while True:
             await asyncio.sleep(_GARBAGE_SECONDS)
+            await _pause_in_typing(typed_s)
             now_s = time.monotonic()
             waits_s = now_s - searched_s
             is_typing = now_s - typed_s() < _TYPING_SECONDS
@@ -300,3 +304,10 @@ async def _collect_garbage_seldom(typed_s: Callable[[], float]) -> None:
     finally:
         gc.unfreeze()
         gc.enable()
+
+
+async def _pause_in_typing(typed_s: Callable[[], float]) -> None:
+    """Until the last key has its picture, and the next is not there yet."""
+    until_s = time.monotonic() + _LONGEST_PAUSE_SECONDS
+    while (now_s := time.monotonic()) < until_s and now_s - typed_s() < _PAUSE_SECONDS:
+        await asyncio.sleep(_LOOK_SECONDS)
