@@ -63,14 +63,7 @@ def _first_sample(rounds: int, cache: str) -> Iterator[Row]:
             theirs.clear()
     peer = f"bpftrace {Spread.of(theirs).text('s', 2)}" if theirs else "bpftrace is not installed"
     for way, seconds in (("compiled programs kept", kept), ("nothing kept", ours)):
-        spread = Spread.of(seconds)
-        yield Row(
-            f"start to first complete sample, {way}",
-            spread.text("s", 2),
-            f"{_TARGET_SECONDS} s",
-            spread.median <= _TARGET_SECONDS,
-            peer,
-        )
+        yield _row(f"start to first complete sample, {way}", seconds, peer)
     ratio = Spread.of(with_it / without for with_it, without in zip(kept, ours))
     yield Row("the one start as a share of the other", ratio.text("%", 0, 100))
 
@@ -114,13 +107,12 @@ def _answer(
 ) -> Row:
     command = [*before, sys.executable, "-m", "threadtrace", "why", *options]
     seconds = [_seconds_to_first_line(command, cache) for _ in range(rounds)][1:]
-    spread = Spread.of(seconds)
-    return Row(
-        f"start to the answer of why, from {source}",
-        spread.text("s", 2),
-        f"{_TARGET_SECONDS} s",
-        spread.median <= _TARGET_SECONDS,
-    )
+    return _row(f"start to the answer of why, from {source}", seconds)
+
+
+def _row(what: str, seconds: Sequence[float], beside: str = "") -> Row:
+    spread, target = Spread.of(seconds), f"{_TARGET_SECONDS} s"
+    return Row(what, spread.text("s", 2), target, spread.median <= _TARGET_SECONDS, beside)
 
 
 def _seconds_to_first_line(command: Sequence[str], cache: str) -> float:

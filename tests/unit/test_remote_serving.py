@@ -147,11 +147,10 @@ def test_why_through_tls_and_with_a_token(tmp_path: Path) -> None:
 
 def test_tls_where_none_is_spoken_is_told_at_once() -> None:
     async def test() -> None:
-        async with serving() as agent:
-            began = asyncio.get_running_loop().time()
+        # Where the rest of a line is waited for, the client gives up first, with other words.
+        async with serving(limits=Limits(head_seconds=600)) as agent:
             with pytest.raises(UnavailableError, match="TLS failed"):
                 await Remote(f"https://{agent.address}").run(Heard())
-            assert asyncio.get_running_loop().time() - began < Limits().head_seconds / 2
 
     run(test())
 

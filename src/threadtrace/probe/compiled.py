@@ -18,8 +18,9 @@ import orjson
 FORMAT = 1
 """Goes up with every change of what is written, or of how it is made from what bcc compiled."""
 
-# struct bpf_insn (include/uapi/linux/bpf.h): opcode, registers, offset, immediate.
-_INSTRUCTION = struct.Struct("<BBhi")
+INSTRUCTION = struct.Struct("<BBhi")
+"""struct bpf_insn (include/uapi/linux/bpf.h): opcode, registers, offset, immediate. Of the registers
+the destination is in the lower half, as on every machine that is supported."""
 _IMMEDIATE = struct.Struct("<i")
 _IMMEDIATE_OFFSET = 4
 _LOAD_64_BITS = 0x18  # BPF_LD | BPF_IMM | BPF_DW, two instructions long
@@ -67,20 +68,20 @@ def map_references(code: bytes) -> Iterator[tuple[int, int]]:
     Raises:
         ValueError: it refers to something else that only this process knows, or is cut off.
     """
-    if len(code) % _INSTRUCTION.size:
+    if len(code) % INSTRUCTION.size:
         raise ValueError("half an instruction")
     position = 0
     while position < len(code):
-        opcode, registers, _, immediate = _INSTRUCTION.unpack_from(code, position)
+        opcode, registers, _, immediate = INSTRUCTION.unpack_from(code, position)
         if opcode != _LOAD_64_BITS:
-            position += _INSTRUCTION.size
+            position += INSTRUCTION.size
             continue
         source = registers >> 4
         if source == _MAP_DESCRIPTOR:
             yield position + _IMMEDIATE_OFFSET, immediate
         elif source != _CONSTANT:
             raise ValueError(f"a reference of kind {source}")
-        position += 2 * _INSTRUCTION.size
+        position += 2 * INSTRUCTION.size
 
 
 def without_descriptors(programs: Mapping[str, bytes], maps: Mapping[int, MapShape]) -> Compiled:

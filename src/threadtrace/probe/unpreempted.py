@@ -8,10 +8,10 @@ few instructions: see ``bpf/unpreempted.h``.
 from __future__ import annotations
 
 import os
-import struct
 
 from threadtrace.probe import kernel
 from threadtrace.probe.btf import KernelTypes
+from threadtrace.probe.compiled import INSTRUCTION
 
 # C name in bpf/unpreempted.h
 _FUNCTIONS = {
@@ -22,9 +22,7 @@ _FUNCTIONS = {
 }
 _KERNEL_FUNCTION = 1 << 30  # bpf/unpreempted.h; helpers have numbers below 1,000
 
-# include/uapi/linux/bpf.h: struct bpf_insn with opcode, registers (destination in the lower half,
-# as on every machine that is supported), offset and immediate.
-_INSTRUCTION = struct.Struct("<BBhi")
+# include/uapi/linux/bpf.h
 _CALL, _COPY, _ADD, _SET, _EXIT = 0x85, 0xBF, 0x07, 0xB7, 0x95
 _SOURCE_KERNEL_FUNCTION = 2 << 4  # BPF_PSEUDO_KFUNC_CALL
 _FIRST_ARGUMENT, _SOURCE_FRAME_POINTER = 1, 10 << 4
@@ -47,10 +45,10 @@ def with_kernel_functions(code: bytes) -> bytes:
             function's BTF id with bit 30 set.
     """
     changed = bytearray(code)
-    for place in range(0, len(code), _INSTRUCTION.size):
-        opcode, registers, _, immediate = _INSTRUCTION.unpack_from(code, place)
+    for place in range(0, len(code), INSTRUCTION.size):
+        opcode, registers, _, immediate = INSTRUCTION.unpack_from(code, place)
         if opcode == _CALL and not registers and immediate & _KERNEL_FUNCTION:
-            _INSTRUCTION.pack_into(changed, place, *_call(immediate ^ _KERNEL_FUNCTION))
+            INSTRUCTION.pack_into(changed, place, *_call(immediate ^ _KERNEL_FUNCTION))
     return bytes(changed)
 
 
@@ -77,7 +75,7 @@ def _may_be_called(ids: dict[str, int], types: KernelTypes) -> bool:
         (_SET, 0, 0, 0),
         (_EXIT, 0, 0, 0),
     ]
-    code = b"".join(_INSTRUCTION.pack(*instruction) for instruction in instructions)
+    code = b"".join(INSTRUCTION.pack(*instruction) for instruction in instructions)
     try:
         os.close(kernel.load_typed_raw_tracepoint("probe", code, tracepoint))
     except OSError:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import Any, ClassVar
 
 from textual import events
@@ -21,6 +20,7 @@ from threadtrace.model.snapshot import Happenings, Snapshot
 from threadtrace.screen.board import Board, Choice
 from threadtrace.tui.control import Control
 from threadtrace.tui.driver import LoopDriver
+from threadtrace.tui.garbage import collect_garbage_seldom
 from threadtrace.tui.keys import HelpScreen
 from threadtrace.tui.log import EventLogScreen
 from threadtrace.tui.redrawn import Redrawn
@@ -33,13 +33,6 @@ _PUT_OFF_SECONDS = 0.01
 _MOST_PUT_OFF = 5
 _SILENT_SECONDS = 3.0
 """So long without a sample, or three of its intervals, and a feed is said to be silent."""
-_GARBAGE_SECONDS = 10.0
-_OLD_GARBAGE_SECONDS = 30.0
-_LONGEST_GARBAGE_SECONDS = 600.0
-_TYPING_SECONDS = 5.0
-_PAUSE_SECONDS = 0.2
-_LONGEST_PAUSE_SECONDS = 5.0
-_LOOK_SECONDS = 0.05
 
 
 class TopApp(App[None]):
@@ -110,7 +103,7 @@ class TopApp(App[None]):
             driver.on_interrupt = lambda: self.action_stop(signal.SIGINT)
         self.control.on_change = self.draw
         self.set_interval(1.0, self._note_silence)
-        self.start(_collect_garbage_seldom(lambda: self._typed_s))
+        self.start(collect_garbage_seldom(lambda: self._typed_s))
         self.start(self.feed.run(self))
         if self._is_ending:  # a signal came before there was anything to end
             self.exit()
@@ -278,36 +271,3 @@ class TopApp(App[None]):
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
-async def _collect_garbage_seldom(typed_s: Callable[[], float]) -> None:
-    """By the clock instead of by the number of objects made, which is thousands a tick.
-
-    These hold no cycles. Searching them for some took 20 to 35 ms a tick at 5,000 workloads, and a
-    key that came then waited. So what was searched once is left alone (``gc.freeze``): only what
-    came since is looked at. Circles that were closed later are found while nobody types.
-    """
-    gc.disable()
-    try:
-        searched_s = time.monotonic()
-        while True:
-            await asyncio.sleep(_GARBAGE_SECONDS)
-            await _pause_in_typing(typed_s)
-            now_s = time.monotonic()
-            waits_s = now_s - searched_s
-            is_typing = now_s - typed_s() < _TYPING_SECONDS
-            if waits_s >= (_LONGEST_GARBAGE_SECONDS if is_typing else _OLD_GARBAGE_SECONDS):
-                gc.unfreeze()
-                searched_s = now_s
-            gc.collect()
-            gc.freeze()
-    finally:
-        gc.unfreeze()
-        gc.enable()
-
-
-async def _pause_in_typing(typed_s: Callable[[], float]) -> None:
-    """Until the last key has its picture, and the next is not there yet."""
-    until_s = time.monotonic() + _LONGEST_PAUSE_SECONDS
-    while (now_s := time.monotonic()) < until_s and now_s - typed_s() < _PAUSE_SECONDS:
-        await asyncio.sleep(_LOOK_SECONDS)
