@@ -19,8 +19,9 @@ FORMAT = 1
 """Goes up with every change of what is written, or of how it is made from what bcc compiled."""
 
 INSTRUCTION = struct.Struct("<BBhi")
-"""struct bpf_insn (include/uapi/linux/bpf.h): opcode, registers, offset, immediate. Of the registers
-the destination is in the lower half, as on every machine that is supported."""
+"""struct bpf_insn (include/uapi/linux/bpf.h): opcode, registers, offset, immediate.
+
+The destination is in the lower half of the registers, as on every machine that is supported."""
 _IMMEDIATE = struct.Struct("<i")
 _IMMEDIATE_OFFSET = 4
 _LOAD_64_BITS = 0x18  # BPF_LD | BPF_IMM | BPF_DW, two instructions long
