@@ -127,24 +127,53 @@ def test_an_id_that_comes_back_begins_at_zero(accounts: Accounts) -> None:
     assert account.interval.threads_created == 5
 
 
+def births(count: int) -> dict[int, Counts]:
+    return {7: Counts(count, 0, 0, 0)}
+
+
+def created(accounts: Accounts, counted: Counters) -> dict[ProcessKey, int]:
+    accounts.count(counted)
+    return accounts.count_processes(counted)
+
+
 def test_creations_by_process(accounts: Accounts) -> None:
     key = (7, 4242)
-    assert accounts.count_processes(counters(processes={key: process(10)})) == {key: 10}
-    assert accounts.count_processes(counters(processes={key: process(10)})) == {}
-    assert accounts.count_processes(counters(processes={key: process(17)})) == {key: 7}
+    assert created(accounts, counters(births(10), processes={key: process(10)})) == {key: 10}
+    assert created(accounts, counters(births(10), processes={key: process(10)})) == {}
+    assert created(accounts, counters(births(17), processes={key: process(17)})) == {key: 7}
 
 
 def test_a_pid_that_was_given_away_again_begins_at_zero(accounts: Accounts) -> None:
     key = (7, 4242)
-    accounts.count_processes(counters(processes={key: process(10, start=1)}))
-    assert accounts.count_processes(counters(processes={key: process(4, start=2)})) == {key: 4}
+    created(accounts, counters(births(10), processes={key: process(10, start=1)}))
+    again = counters(births(14), processes={key: process(4, start=2)})
+    assert created(accounts, again) == {key: 4}
 
 
 def test_a_dropped_entry_begins_at_zero(accounts: Accounts) -> None:
     key = (7, 4242)
-    accounts.count_processes(counters(processes={key: process(10)}))
+    created(accounts, counters(births(10), processes={key: process(10)}))
     accounts.forget_process(key)
-    assert accounts.count_processes(counters(processes={key: process(3)})) == {key: 3}
+    assert created(accounts, counters(births(13), processes={key: process(3)})) == {key: 3}
+
+
+def test_a_creation_ahead_of_the_workloads_count_waits_for_it(accounts: Accounts) -> None:
+    """The birth came after the cgroups were read and before the processes were."""
+    key = (7, 4242)
+    assert created(accounts, counters(births(0), processes={key: process(3)})) == {}
+    assert created(accounts, counters(births(0), processes={key: process(4)})) == {}
+    assert created(accounts, counters(births(4), processes={key: process(4)})) == {key: 4}
+    assert created(accounts, counters(births(4), processes={key: process(4)})) == {}
+
+
+def test_a_creation_ahead_goes_with_its_process_or_cgroup(accounts: Accounts) -> None:
+    dropped, closed, ended = (7, 4242), (9, 4343), (8, 4444)
+    processes = {key: process(3) for key in (dropped, closed, ended)}
+    assert created(accounts, counters(births(0), processes=processes)) == {}
+    accounts.forget_process(dropped)
+    accounts.close_cgroup(9)
+    left = {key: process(3) for key in (dropped, closed)}
+    assert created(accounts, counters(births(3), processes=left)) == {dropped: 3}
 
 
 def test_what_is_unattributed_is_told_once(accounts: Accounts) -> None:

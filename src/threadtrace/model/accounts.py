@@ -144,6 +144,7 @@ class Accounts:
         self._last_counts: dict[int, Counts] = {}
         self._last_refusals: dict[RefusalKey, RefusalCounts] = {}
         self._last_processes: dict[ProcessKey, ProcessCounts] = {}
+        self._created_ahead: dict[ProcessKey, int] = {}
         self._last_unattributed = _ZERO
         self._last_lost: dict[str, int] = {}
 
@@ -255,8 +256,13 @@ class Accounts:
         self._is_baseline = False
 
     def count_processes(self, counters: Counters) -> dict[ProcessKey, int]:
-        """How many tasks each process created since the last call, where it did."""
-        created = {}
+        """How many tasks each process created since the last call, where it did.
+
+        The kernel's map of processes is read after that of cgroups. A birth between the two is
+        told when its workload is told to have had it: were it told now, and the workload idle, no
+        event would carry it.
+        """
+        created = self._released(counters)
         last = self._last_processes
         for key, counts in counters.processes.items():
             before = last.get(key)
@@ -268,9 +274,24 @@ class Accounts:
             if before is not None and before.start_boottime_ns == start_ns:
                 change -= before.threads_created + before.processes_created
             if change > 0:
-                created[key] = change
+                account = self._by_cgroup.get(key[0])
+                is_ahead = account is not None and not account.is_active
+                into = self._created_ahead if is_ahead else created
+                into[key] = into.get(key, 0) + change
         self._last_processes = counters.processes
         return created
+
+    def _released(self, counters: Counters) -> dict[ProcessKey, int]:
+        """What was created ahead of its workload's count, where that has it now."""
+        if not self._created_ahead:
+            return {}
+        ahead, self._created_ahead = self._created_ahead, {}
+        released = {}
+        for key, count in ahead.items():
+            account = self._by_cgroup.get(key[0])
+            if account is not None and key in counters.processes:
+                (released if account.is_active else self._created_ahead)[key] = count
+        return released
 
     def count_unattributed(self, counters: Counters) -> Totals:
         """What found the map of cgroups full since the last call."""
@@ -313,6 +334,7 @@ class Accounts:
     def forget_process(self, key: ProcessKey) -> None:
         """A process whose entry was dropped: should it create again, it begins at zero."""
         self._last_processes.pop(key, None)
+        self._created_ahead.pop(key, None)
 
     def refusal_keys(self, cgroup_id: int) -> list[RefusalKey]:
         """Why clones were refused in a cgroup so far."""
