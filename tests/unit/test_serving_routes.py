@@ -319,7 +319,9 @@ def test_a_token_is_replaced(token_path: Path, capsys: pytest.CaptureFixture[str
             assert (await served.get("/v1/why", BEARER)).status == 401
 
     run(test())
-    assert capsys.readouterr().err.count("\n") == 1
+    replaced, gone = capsys.readouterr().err.splitlines()
+    assert replaced == f"threadtrace: --token-file {token_path} was read again"
+    assert gone.endswith("the token of before still holds")
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:
@@ -384,7 +386,9 @@ def test_tls_and_another_certificate(tmp_path: Path, capsys: pytest.CaptureFixtu
             await until(lambda: served.told.views[0].is_closed, "the reader is seen to be gone")
 
     run(test())
-    assert capsys.readouterr().err.count("the certificate of before is still shown") == 1
+    told = capsys.readouterr().err
+    assert told.count("the certificate of before is still shown") == 1
+    assert told.count(f"--tls-cert {shown} was read again") == 1
 
 
 def test_what_is_no_certificate(tmp_path: Path) -> None:

@@ -55,7 +55,7 @@ def test_the_end_of_its_line_is_not_part_of_it(tmp_path: Path, end: bytes) -> No
         assert not token.accepts(wrong)
 
 
-def test_another_in_its_place(tmp_path: Path) -> None:
+def test_another_in_its_place(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "token"
     path.write_bytes(FIRST)
     token = TokenFile(str(path))
@@ -63,6 +63,7 @@ def test_another_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "new").replace(path)
     assert token.accepts(SECOND)
     assert not token.accepts(FIRST)
+    assert capsys.readouterr().err == f"threadtrace: --token-file {path} was read again\n"
 
 
 def test_a_link_that_leads_elsewhere(tmp_path: Path) -> None:
@@ -118,4 +119,4 @@ def test_one_that_goes_bad_holds_on_and_is_told_once(
         path.unlink()
         path.write_bytes(FIRST)
         assert token.accepts(FIRST)
-    assert capsys.readouterr().err == ""
+    assert capsys.readouterr().err == 2 * f"threadtrace: --token-file {path} was read again\n"

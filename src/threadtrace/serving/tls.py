@@ -41,6 +41,7 @@ class ServerTls:
         """
         try:
             self.context = self._load()
+            warn(f"--tls-cert {self._certificate} was read again")
         except UsageError as error:
             warn(f"{error}; the certificate of before is still shown")
 

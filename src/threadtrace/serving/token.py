@@ -58,6 +58,7 @@ class TokenFile:
             elif identity != self._complained_about:
                 self._read()
                 self._complained_about = None
+                warn(f"--token-file {self._path} was read again")
         except OSError as error:
             self._complain(f"cannot be read: {error.strerror}", ())
         except ValueError as error:
