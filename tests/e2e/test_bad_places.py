@@ -266,6 +266,7 @@ def test_compiler_error_is_told(host: None, tmp_path: Path) -> None:
         ("stream", "--output", "a.jsonl", "--output", "./a.jsonl"),
         ("stream", "--rotate-bytes", "65536"),
         ("stream", "--output", "unix:/run/none", "--rotate-seconds", "60"),
+        ("stream", "--output", "a.jsonl", "--keep-files", "3"),
         ("stream", "extra"),
         ("stream", "--host-root", "/nonexistent"),
         ("top", "--host-root", "/etc/passwd"),

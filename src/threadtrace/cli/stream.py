@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
+from click.core import ParameterSource
 
 from threadtrace.cli.options import Counting, Seconds, counting_options
 
@@ -142,6 +143,8 @@ def stream(
         raise click.UsageError("--token-file, --tls-cert and --tls-key need a --listen")
     if (rotate_bytes or rotate_seconds) and not has_file(outputs):
         raise click.UsageError("--rotate-bytes and --rotate-seconds need a file: --output FILE")
+    if _is_given("keep_files") and not (rotate_bytes or rotate_seconds):
+        raise click.UsageError("--keep-files needs --rotate-bytes or --rotate-seconds")
     streaming = Streaming(
         counting.interval_seconds,
         duration_seconds,
@@ -154,3 +157,8 @@ def stream(
         Listening(addresses, token_file, certificate, key, metrics_workloads),
     )
     return run_stream(streaming, counting.agent_options())
+
+
+def _is_given(parameter: str) -> bool:
+    source = click.get_current_context().get_parameter_source(parameter)
+    return source is not ParameterSource.DEFAULT
