@@ -286,7 +286,7 @@ class Accounts:
         if not self._created_ahead:
             return {}
         ahead, self._created_ahead = self._created_ahead, {}
-        released = {}
+        released: dict[ProcessKey, int] = {}
         for key, count in ahead.items():
             account = self._by_cgroup.get(key[0])
             if account is not None and key in counters.processes:
