@@ -27,15 +27,6 @@ def cache(tmp_path: Path) -> Path:
     return directory
 
 
-@pytest.fixture
-def no_bcc(tmp_path: Path) -> dict[str, str]:
-    """A bcc that cannot be imported, before the one that can."""
-    (tmp_path / "none").mkdir()
-    (tmp_path / "none/bcc.py").write_text("raise ImportError('bcc was imported')\n")
-    others = os.environ.get("PYTHONPATH")
-    return {"PYTHONPATH": f"{tmp_path / 'none'}:{others}" if others else str(tmp_path / "none")}
-
-
 class Run(NamedTuple):
     """What an agent had in the kernel, what it told of that, and which files were kept."""
 

@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from kernels import scene
+from support.command import in_private_mounts
 from support.puppet import Puppet
 from support.requirements import require
 from support.stream import Stream
+
+UNHURRIED_SECONDS = 0.5  # it ticks during other tests, too
+HIDE_BTF = "mount -t tmpfs none /sys/kernel/btf\n"
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "vagrant"))
 
@@ -49,3 +54,22 @@ def agent(guest: str) -> Iterator[Stream]:
         yield running
         running.finish()
         scene.assert_no_loss(running)
+
+
+@pytest.fixture(scope="session")
+def beside(guest: str) -> Iterator[Mapping[str, Stream]]:
+    """Agents that want something special, by what that is; who needs one waits until it counts.
+
+    All are started at once: while one compiles under emulation, which takes a processor for ten
+    seconds, and with the kernel's headers for a minute, the tests of another go on.
+    """
+    with ExitStack() as stack:
+        start = stack.enter_context
+        hide_btf = in_private_mounts(HIDE_BTF)
+        yield {
+            "kretprobe": start(Stream("--refusal-hook", "kretprobe", wait=False)),
+            "tracepoint": start(Stream("--refusal-hook", "tracepoint", wait=False)),
+            "headers": start(
+                Stream(before=hide_btf, interval_seconds=UNHURRIED_SECONDS, wait=False)
+            ),
+        }

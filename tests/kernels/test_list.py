@@ -40,6 +40,14 @@ def test_all_that_can_are_chosen_where_none_is_named() -> None:
     assert kernels.choose(LISTED, []) == HEADLESS
 
 
+def test_the_ends_are_chosen_by_age_and_not_by_place() -> None:
+    shuffled = [*HEADLESS[1:], HEADLESS[0]]
+    assert [kernel.name for kernel in kernels.choose(shuffled, ["oldest", "newest"])] == [
+        HEADLESS[0].name,
+        HEADLESS[-1].name,
+    ]
+
+
 @pytest.mark.parametrize(("name", "remedy"), [("4.19", "it has 5.10"), ("6.8", "vagrant up 6.8")])
 def test_a_kernel_that_cannot_be_chosen(name: str, remedy: str) -> None:
     with pytest.raises(kernels.KernelsError, match=remedy):

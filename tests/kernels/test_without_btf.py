@@ -3,37 +3,35 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from kernels import scene
+from kernels.conftest import HIDE_BTF
 from support.command import assert_one_line, in_private_mounts, threadtrace
-from support.stream import Stream, name_of
+from support.stream import Stream
 
-HIDE_BTF = "mount -t tmpfs none /sys/kernel/btf\n"
-START_SECONDS = 150  # emulated, with the kernel's headers to read
+HEADERS_START_SECONDS = 150  # emulated, with the kernel's headers to read
 HIDE_HEADERS = f"mount -t tmpfs none /usr/lib/modules/{os.uname().release}\n"
 
 
 def test_headers_serve(
-    guest: str, puppet_program: Path, record_property: Callable[[str, object], None]
+    beside: Mapping[str, Stream],
+    puppet_program: Path,
+    record_property: Callable[[str, object], None],
 ) -> None:
-    with Stream(before=in_private_mounts(HIDE_BTF), wait=False) as stream:
-        stream.started = stream.wait_for(
-            lambda event: name_of(event) == "threadtrace.started", START_SECONDS
-        )
-        scene.births_are_counted(stream, puppet_program)
-        with scene.place(puppet_program) as own:
-            own.cgroup.set_limit(1)
-            own.puppet.do("forks", scene.REFUSED)
-            details = scene.told(stream, own.cgroup.path, scene.REFUSED)
-        record_property("hooks", sorted(scene.hook_kinds(stream)))
-        record_property("missing", scene.missing(stream))
-        record_property("limit", details["limit"])
-        assert any("decides" in what for what in scene.missing(stream)), (
-            "it says what it cannot tell"
-        )
-        stream.finish()
+    stream = beside["headers"]
+    stream.wait_until_it_counts(HEADERS_START_SECONDS)
+    scene.births_are_counted(stream, puppet_program)
+    with scene.place(puppet_program) as own:
+        own.cgroup.set_limit(1)
+        own.puppet.do("forks", scene.REFUSED)
+        details = scene.told(stream, own.cgroup.path, scene.REFUSED)
+    record_property("hooks", sorted(scene.hook_kinds(stream)))
+    record_property("missing", scene.missing(stream))
+    record_property("limit", details["limit"])
+    assert any("decides" in what for what in scene.missing(stream)), "it says what it cannot tell"
+    stream.finish()
 
 
 def test_neither_is_told_in_one_line(guest: str) -> None:

@@ -125,10 +125,7 @@ class Stream:
         self._rates: dict[str | None, list[Event]] = {}
         if wait:
             try:
-                self.started = self.wait_for(
-                    lambda event: name_of(event) == "threadtrace.started", START_SECONDS
-                )
-                self.wait_for(lambda event: name_of(event) == "threadtrace.node.limits")
+                self.wait_until_it_counts()
             except BaseException:
                 self.kill()
                 raise
@@ -200,6 +197,13 @@ class Stream:
         return total
 
     # Waiting
+
+    def wait_until_it_counts(self, deadline_seconds: float = START_SECONDS) -> None:
+        """Wait for ``threadtrace.started``, which is kept, and the first tick."""
+        self.started = self.wait_for(
+            lambda event: name_of(event) == "threadtrace.started", deadline_seconds
+        )
+        self.wait_for(lambda event: name_of(event) == _TICK)
 
     def wait_for(
         self, condition: Callable[[Event], bool], deadline_seconds: float = DEADLINE_SECONDS

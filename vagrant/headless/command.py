@@ -40,7 +40,9 @@ def parser() -> argparse.ArgumentParser:
         description="Run the tests on the kernels of vagrant/kernels.toml, each in a guest.",
         epilog="What comes after -- is given to pytest: vagrant/run-kernels 6.12 -- -k births",
     )
-    made.add_argument("kernels", nargs="*", metavar="KERNEL", help="such as 6.12 (default: all)")
+    made.add_argument(
+        "kernels", nargs="*", metavar="KERNEL", help="such as 6.12, oldest, newest (default: all)"
+    )
     made.add_argument("--stage", action="append", default=[], help="only this stage")
     made.add_argument("--jobs", type=int, default=2, help="so many guests at a time (default: 2)")
     made.add_argument("--limit", type=float, default=DEFAULT_LIMIT_SECONDS, help="seconds a guest")

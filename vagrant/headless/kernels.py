@@ -70,10 +70,17 @@ def read_list(path: Path = LIST) -> list[Kernel]:
 def choose(kernels: list[Kernel], names: list[str]) -> list[Kernel]:
     """Those of these names that can run without Vagrant; all that can where none is named.
 
+    Args:
+        kernels: of the list.
+        names: of kernels; "oldest" and "newest" are those of all that can run.
+
     Raises:
         KernelsError: no such kernel, or one that only Vagrant can run.
     """
     able = {kernel.name: kernel for kernel in kernels if kernel.headless}
+    by_age = sorted(able, key=lambda name: [int(part) for part in name.split(".")])
+    ends = {"oldest": by_age[0], "newest": by_age[-1]} if by_age else {}
+    names = [ends.get(name, name) for name in names]
     listed = {kernel.name for kernel in kernels}
     for name in names:
         if name not in listed:
