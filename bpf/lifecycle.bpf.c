@@ -141,8 +141,13 @@ static __always_inline int cgroup_changed(struct tracepoint_arguments *ctx, u32 
 	record->kind = kind;
 	record->timestamp_ns = bpf_ktime_get_ns();
 	record->cgroup_id = MEMBER(u64, kernfs_node, KERNFS_NODE_ID);
-	size = bpf_probe_read_kernel_str(record->path, CGROUP_PATH_SIZE, (void *)ctx->argument[1]);
-	if (size - 1 >= CGROUP_PATH_SIZE) { /* unreadable, a negative errno */
+	size = 0;
+	/* Whoever knows a cgroup that goes knows its path by the id: room for four times as many.
+	 */
+	if (kind != CGROUP_REMOVED)
+		size = bpf_probe_read_kernel_str(record->path, CGROUP_PATH_SIZE,
+		                                 (void *)ctx->argument[1]);
+	if (size - 1 >= CGROUP_PATH_SIZE) { /* none, or unreadable, a negative errno */
 		record->path[0] = 0;
 		size = 1;
 	}

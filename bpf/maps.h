@@ -49,10 +49,11 @@ BPF_TABLE("percpu_array", u32, u64, node, NODE_COUNTERS);
 /* Scratch space: a cgroup_record is larger than a program's stack. */
 BPF_TABLE("percpu_array", u32, struct cgroup_record, record_scratch, 1);
 
-/* Cgroups that come and go, and refused clones. 512 KiB hold about 3,000 records of usual length,
- * and the agent is woken for each. Full: counted as NODE_LOST_CGROUP_RECORDS, and the agent finds
- * the path through the file system, as NODE_LOST_REFUSAL_RECORDS, while the refusal is counted, or
- * as NODE_LOST_BURST_RECORDS: the next tick sees what grew. */
+/* Cgroups that come and go, and refused clones. 512 KiB hold some 3,000 records of usual length,
+ * or 13,000 of cgroups that go, and the agent is woken for each. Full: counted as
+ * NODE_LOST_CGROUP_RECORDS, and the agent finds the path through the file system, as
+ * NODE_LOST_REFUSAL_RECORDS, while the refusal is counted, or as NODE_LOST_BURST_RECORDS: the next
+ * tick sees what grew. */
 BPF_RINGBUF_OUTPUT(records, 128);
 
 #ifdef THREADTRACE_PREEMPTIBLE_TRACEPOINTS

@@ -114,7 +114,8 @@ struct cgroup_record {
 	__u32 path_size; /* bytes of path, its terminating NUL included */
 	__u64 timestamp_ns; /* monotonic */
 	__u64 cgroup_id;
-	char path[CGROUP_PATH_SIZE]; /* from the hierarchy's root, only path_size bytes are sent */
+	char path[CGROUP_PATH_SIZE]; /* from the hierarchy's root, only path_size bytes are sent;
+	                              * empty of a cgroup that was removed */
 };
 
 /* One refusal, told at once; those of the same key that follow within TELL_AGAIN_NS are only

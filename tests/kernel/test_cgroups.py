@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 from support.cgroups import OwnCgroup, own_cgroup, root_cgroup
@@ -236,3 +237,21 @@ def test_counter_kept_open_tells_that_its_cgroup_is_gone(host: None) -> None:
         assert known.tasks == 0
     finally:
         tree.close()
+
+
+def test_thousands_that_go_while_the_agent_is_busy(cgroup: OwnCgroup) -> None:
+    """What is told of them has room until they are looked at: they are gone, and nothing is lost."""
+    with Stream() as stream:
+        gone = []
+        while len(gone) < 9000:
+            gone += [cgroup.child(f"batch-{len(gone)}-{i}") for i in range(1500)]
+            stream.wait_for_ticks()
+        stream.send(signal.SIGSTOP)
+        for child in gone:
+            child.directory.rmdir()
+        stream.send(signal.SIGCONT)
+        stream.wait_until(
+            lambda: len(stream.named("workload.ended")) >= len(gone), "all are told to be gone"
+        )
+        stream.finish()
+    assert stream.losses()["records_ring"] == 0

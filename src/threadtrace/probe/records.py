@@ -200,7 +200,7 @@ class CgroupRecord:
     """Monotonic."""
     cgroup_id: int
     path: str
-    """From the hierarchy's root, as a file name; "" where the kernel could not tell."""
+    """From the hierarchy's root, as a file name; "" of one that went, or that cannot be told."""
 
 
 Record = CgroupRecord | RefusalRecord | BurstRecord
