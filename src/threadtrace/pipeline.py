@@ -5,7 +5,8 @@ The only place that knows all rooms. Nothing here creates a process or a thread.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 
 from threadtrace.attribution import ProcessAttribution
 from threadtrace.clock import NANOSECONDS, Clock
@@ -40,6 +41,7 @@ from threadtrace.probe.records import (
     KERNEL_CGROUP_ID,
     BurstRecord,
     NodeLimit,
+    Record,
     RefusalKey,
     RefusalRecord,
 )
@@ -51,6 +53,10 @@ from threadtrace.verdict import Refusals
 # For the limits of users: 50 ms. The others are too small to bring their user near one.
 _LOOKED_AT_PROCESSES = 2_048
 
+# While as many records are handled as take 50 ms, not many more come than the ring has room for;
+# and after those of a second the rest of the agent has its turn.
+_RECORDS_BETWEEN_LOOKS = 512
+_RECORDS_AT_ONCE = 20 * _RECORDS_BETWEEN_LOOKS
 
 _USUAL_THRESHOLDS = Thresholds()
 
@@ -136,7 +142,7 @@ class Pipeline:
         Looks at workloads of which many births were told, where that is due.
         """
         happened, self._late = self._late, _nothing()
-        for record in self._source.read_records():
+        for record in self._records():
             if isinstance(record, BurstRecord):
                 self._explosions.note_burst(record)
                 continue
@@ -154,6 +160,21 @@ class Pipeline:
         if look_due_ns is not None and look_due_ns <= self._clock.monotonic_ns():
             happened.explosions.extend(self._explosions.look())
         return happened
+
+    def _records(self) -> Iterator[Record]:
+        """Those that wait, and what comes meanwhile, up to a number.
+
+        Cgroups can be made faster than they are filed: the ring is emptied now and then, before it
+        is full.
+        """
+        waiting = deque(self._source.read_records())
+        for handled in range(1, _RECORDS_AT_ONCE):
+            if not waiting:
+                return
+            yield waiting.popleft()
+            if handled % _RECORDS_BETWEEN_LOOKS == 0:
+                waiting += self._source.read_records()
+        yield from waiting
 
     def tick(self, is_last: bool = False) -> Snapshot:
         """Read everything once and tell what happened since the last tick.

@@ -240,7 +240,7 @@ def test_counter_kept_open_tells_that_its_cgroup_is_gone(host: None) -> None:
 
 
 def test_thousands_that_go_while_the_agent_is_busy(cgroup: OwnCgroup) -> None:
-    """What is told of them has room until they are looked at: they are gone, and nothing is lost."""
+    """What is told of them has room until they are looked at: nothing is lost."""
     with Stream() as stream:
         gone = []
         while len(gone) < 9000:

@@ -209,6 +209,23 @@ def test_a_cgroup_between_two_ticks_is_counted_named_and_ended(node: Node) -> No
     assert node.tick().ended == ()
 
 
+def test_what_comes_meanwhile_is_handled_and_a_flood_is_left_in_time(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A ring that is never empty, as where cgroups are made faster than they are filed."""
+    made = itertools.count()
+
+    def flood() -> list[Record]:
+        paths = [f"/flood/{next(made)}" for _ in range(600)]
+        return [
+            CgroupRecord(CgroupChange.CREATED, 0, 1_000_000 + i, p) for i, p in enumerate(paths)
+        ]
+
+    monkeypatch.setattr(node.source, "read_records", flood)
+    node.pipeline.handle_records()
+    assert 2 * 600 <= next(made) <= 20_000
+
+
 def test_without_any_record_the_gone_are_counted_and_found_out(node: Node) -> None:
     node.tick()
     path = "/system.slice/a.service"
