@@ -44,11 +44,14 @@ def uring(guest: str, tmp_path: Path) -> Iterator[Puppet]:
 
 
 @pytest.fixture(scope="session")
-def agent(guest: str) -> Iterator[Stream]:
+def agent(guest: str, request: pytest.FixtureRequest) -> Iterator[Stream]:
     """One agent for all tests that want nothing special: under emulation a start takes long.
 
-    In the first stage, where all hook kinds are forced in turn, it is that of fexit.
+    In the first stage, where all hook kinds are forced in turn, it is that of fexit, and those
+    beside it are started before.
     """
+    if guest == "v2":
+        request.getfixturevalue("beside")
     forced = ("--refusal-hook", "fexit") if guest == "v2" else ()
     with Stream(*forced) as running:
         yield running
