@@ -44,14 +44,11 @@ def uring(guest: str, tmp_path: Path) -> Iterator[Puppet]:
 
 
 @pytest.fixture(scope="session")
-def agent(guest: str, request: pytest.FixtureRequest) -> Iterator[Stream]:
+def agent(guest: str) -> Iterator[Stream]:
     """One agent for all tests that want nothing special: under emulation a start takes long.
 
-    In the first stage, where all hook kinds are forced in turn, it is that of fexit, and those
-    beside it are started before.
+    In the first stage, where all hook kinds are forced in turn, it is that of fexit.
     """
-    if guest == "v2":
-        request.getfixturevalue("beside")
     forced = ("--refusal-hook", "fexit") if guest == "v2" else ()
     with Stream(*forced) as running:
         yield running
@@ -61,18 +58,19 @@ def agent(guest: str, request: pytest.FixtureRequest) -> Iterator[Stream]:
 
 @pytest.fixture(scope="session")
 def beside(guest: str) -> Iterator[Mapping[str, Stream]]:
-    """Agents that want something special, by what that is; who needs one waits until it counts.
+    """Agents that want something special, by what that is; that with headers may not count yet.
 
-    All are started at once: while one compiles under emulation, which takes a processor for ten
-    seconds, and with the kernel's headers for a minute, the tests of another go on.
+    To compile takes a processor of a guest ten seconds, and with the kernel's headers a minute,
+    during which the tests of the others go on. All at once would be too late on a busy machine.
     """
     with ExitStack() as stack:
         start = stack.enter_context
-        hide_btf = in_private_mounts(HIDE_BTF)
-        yield {
-            "kretprobe": start(Stream("--refusal-hook", "kretprobe", wait=False)),
-            "tracepoint": start(Stream("--refusal-hook", "tracepoint", wait=False)),
-            "headers": start(
-                Stream(before=hide_btf, interval_seconds=UNHURRIED_SECONDS, wait=False)
-            ),
+        agents = {
+            hook: start(Stream("--refusal-hook", hook, wait=False))
+            for hook in ("kretprobe", "tracepoint")
         }
+        for agent in agents.values():
+            agent.wait_until_it_counts()
+        hide_btf = in_private_mounts(HIDE_BTF)
+        headers = Stream(before=hide_btf, interval_seconds=UNHURRIED_SECONDS, wait=False)
+        yield {**agents, "headers": start(headers)}

@@ -37,7 +37,6 @@ def test_others(
     record_property: Callable[[str, object], None],
 ) -> None:
     stream = beside[hook]
-    stream.wait_until_it_counts()
     told_alike(stream, puppet_program, hook, record_property)
     stream.finish()
     scene.assert_no_loss(stream)
