@@ -123,18 +123,22 @@ static __always_inline void *entry_registers(void)
 #endif
 
 /* The numbers of the system calls: arch/x86/entry/syscalls/syscall_64.tbl, and
- * include/uapi/asm-generic/unistd.h for everybody else. */
+ * include/uapi/asm-generic/unistd.h for everybody else, where x86's numbers are those of openat,
+ * close and vhangup, on whose way back a worker of io_uring may be made. */
+#ifdef __x86_64__
 #define NUMBER_CLONE 56
-#define NUMBER_CLONE_GENERIC 220
-#define NUMBER_FORK 57
-#define NUMBER_VFORK 58
+#define IS_FORK(number) ((number) == 57 || (number) == 58) /* fork, vfork */
+#else
+#define NUMBER_CLONE 220
+#define IS_FORK(number) false
+#endif
 #define NUMBER_IO_URING_ENTER 426
 #define NUMBER_CLONE3 435
 
 /* What would have been created, and where, as the caller asked for it. */
 static __always_inline void describe(struct attempt *attempt, u32 number)
 {
-	if (number == NUMBER_FORK || number == NUMBER_VFORK) {
+	if (IS_FORK(number)) {
 		attempt->kind = REFUSED_PROCESS;
 		return;
 	}
@@ -151,7 +155,7 @@ static __always_inline void describe(struct attempt *attempt, u32 number)
 		attempt->into_cgroup = flags & CLONE_INTO_CGROUP;
 		bpf_probe_read_user(&attempt->cgroup_fd, sizeof(attempt->cgroup_fd),
 		                    (void *)first + CLONE_ARGS_CGROUP);
-	} else if (number != NUMBER_CLONE && number != NUMBER_CLONE_GENERIC) {
+	} else if (number != NUMBER_CLONE) {
 		return;
 	}
 	attempt->kind = flags & CLONE_THREAD ? REFUSED_THREAD : REFUSED_PROCESS;
