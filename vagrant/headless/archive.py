@@ -15,11 +15,11 @@ import subprocess
 from dataclasses import replace
 from pathlib import Path
 
+from headless.architectures import Architecture
 from headless.kernels import Headless, Kernel, KernelsError, Package
 
 MIRROR_VARIABLE = "THREADTRACE_DEBIAN_MIRROR"
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
-_ARCHITECTURE = "amd64"
 
 
 def cache_directory() -> Path:
@@ -93,9 +93,9 @@ def checksum(path: Path) -> str:
 
 
 class Releases:
-    """What apt knows of some releases."""
+    """What apt knows of some releases, for one architecture."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], architecture: Architecture) -> None:
         """Read their lists of packages, which takes the network.
 
         Raises:
@@ -103,7 +103,8 @@ class Releases:
         """
         if not KEYRING.exists():
             raise KernelsError(f"{KEYRING} is missing: apt-get install debian-archive-keyring")
-        self._directory = cache_directory() / "apt" / "-".join(names)
+        self._architecture = architecture.name
+        self._directory = cache_directory() / "apt" / "-".join([*names, architecture.name])
         for part in ("lists/partial", "cache/archives/partial", "etc"):
             (self._directory / part).mkdir(parents=True, exist_ok=True)
         (self._directory / "status").write_text("")
@@ -123,17 +124,15 @@ class Releases:
 
     def newest_kernel(self) -> tuple[Package, tuple[Package, ...]]:
         """The present cloud kernel of the release, and its headers."""
-        fields = self._fields(f"linux-image-cloud-{_ARCHITECTURE}")
-        found = re.search(r"linux-image-(\S+)-cloud-amd64", fields["Depends"])
+        flavour = f"cloud-{self._architecture}"
+        fields = self._fields(f"linux-image-{flavour}")
+        found = re.search(rf"linux-image-(\S+)-{flavour}", fields["Depends"])
         if found is None:
-            raise KernelsError(f"linux-image-cloud-{_ARCHITECTURE} depends on no kernel")
+            raise KernelsError(f"linux-image-{flavour} depends on no kernel")
         version = found[1]
-        names = f"linux-binary-{version}-cloud-amd64", f"linux-image-{version}-cloud-amd64"
+        names = f"linux-binary-{version}-{flavour}", f"linux-image-{version}-{flavour}"
         binary = next(filter(None, map(self._package, names)), None)
-        headers = [
-            self._package(f"linux-headers-{version}-{flavour}")
-            for flavour in ("cloud-amd64", "common")
-        ]
+        headers = [self._package(f"linux-headers-{version}-{part}") for part in (flavour, "common")]
         if binary is None or None in headers:
             raise KernelsError(f"kernel {version} is incomplete in the archive")
         return binary, tuple(package for package in headers if package)
@@ -160,8 +159,8 @@ class Releases:
             "Dir::Cache": directory / "cache",
             "Dir::Cache::archives": directory / "cache/archives",
             "APT::Install-Recommends": "false",
-            "APT::Architecture": _ARCHITECTURE,
-            "APT::Architectures": _ARCHITECTURE,
+            "APT::Architecture": self._architecture,
+            "APT::Architectures": self._architecture,
             "APT::Sandbox::User": "",
             "Acquire::Languages": "none",
             "Acquire::Retries": "3",
@@ -177,7 +176,7 @@ def newest(headless: Headless) -> Headless:
     Raises:
         KernelsError: the release cannot be had.
     """
-    releases = Releases((headless.release,))
+    releases = Releases((headless.release,), headless.architecture)
     try:
         binary, headers = releases.newest_kernel()
     finally:
@@ -219,9 +218,10 @@ def update(path: Path, kernels: list[Kernel]) -> list[str]:
     Raises:
         KernelsError: a release cannot be had.
     """
-    text = path.read_text()
+    # One entry at a time: releases of several architectures share headers, and not their day.
+    before, *entries = re.split(r"^(?=\[\[kernel\]\]$)", path.read_text(), flags=re.MULTILINE)
     changes = []
-    for kernel in kernels:
+    for place, kernel in enumerate(kernels):
         if kernel.headless is None:
             continue
         present = newest(kernel.headless)
@@ -230,9 +230,10 @@ def update(path: Path, kernels: list[Kernel]) -> list[str]:
         )
         for old, new in pairs:
             if old != new:
-                text = text.replace(old.path, new.path).replace(old.sha256, new.sha256)
+                entry = entries[place].replace(old.path, new.path)
+                entries[place] = entry.replace(old.sha256, new.sha256)
                 changes.append(f"{kernel.name}: {new.file_name}")
-    path.write_text(text)
+    path.write_text(before + "".join(entries))
     return changes
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import secrets
 import select
 import shutil
@@ -15,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from headless.architectures import Architecture
 from headless.image import Image
 from headless.kernels import KernelsError
 
@@ -22,7 +24,6 @@ MEMORY_MIB = 2048
 PROCESSORS = 2
 HELLO_SECONDS = 20  # with KVM; emulated, a guest may take longer to its first line
 END_SECONDS = 30  # from its last output
-_PASSED, _FAILED = 2 * 0x10 + 1, 2 * 0x11 + 1
 _LOG_LINES = 30
 
 Message = dict[str, Any]
@@ -32,6 +33,7 @@ Message = dict[str, Any]
 class Outcome:
     """What one guest said."""
 
+    architecture: Architecture
     messages: list[Message] = field(default_factory=list)
     exit_code: int | None = None
     seconds: float = 0.0
@@ -43,7 +45,8 @@ class Outcome:
     def verdict(self) -> str | None:
         """Passed or failed, as the guest's own line and QEMU's status agree; None: neither."""
         told = next((m["verdict"] for m in self.messages if "verdict" in m), None)
-        agreed = {"passed": _PASSED, "failed": _FAILED}
+        own = self.architecture
+        agreed = {"passed": own.passed_status, "failed": own.failed_status}
         return told if told and agreed[told] == self.exit_code else None
 
     @property
@@ -58,9 +61,10 @@ class Outcome:
         return found
 
 
-def accelerators() -> list[str]:
+def accelerators(architecture: Architecture) -> list[str]:
     """How to run a guest, the fastest first; whether KVM works shows only when a guest starts."""
-    usable = os.access("/dev/kvm", os.R_OK | os.W_OK)
+    own = platform.machine() == architecture.machine
+    usable = own and os.access("/dev/kvm", os.R_OK | os.W_OK)
     return ["kvm", "tcg,thread=multi"] if usable else ["tcg,thread=multi"]
 
 
@@ -78,11 +82,12 @@ def boot(
     Raises:
         KernelsError: QEMU is missing or could not start.
     """
-    program = shutil.which("qemu-system-x86_64")
+    own = image.architecture
+    program = shutil.which(own.emulator)
     if program is None:
-        raise KernelsError("qemu-system-x86_64 is missing: apt-get install qemu-system-x86")
-    outcome = Outcome()
-    for accelerator in accelerators():
+        raise KernelsError(f"{own.emulator} is missing: apt-get install {own.emulator_package}")
+    outcome = Outcome(own)
+    for accelerator in accelerators(own):
         first = HELLO_SECONDS if accelerator == "kvm" else limit_seconds
         outcome = _run(program, accelerator, image, directory, (first, limit_seconds), show)
         outcome.accelerator = accelerator.partition(",")[0]
@@ -101,18 +106,20 @@ def _run(
 ) -> Outcome:
     base = directory / f"serial-{secrets.token_hex(4)}"
     log, channel = base.with_suffix(".log"), base.with_suffix(".told")
-    command = [program, "-accel", accelerator, "-cpu", "host" if accelerator == "kvm" else "max"]
-    command += ["-M", "pc", "-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
+    own = image.architecture
+    processor = "host" if accelerator == "kvm" else own.emulated_processor
+    command = [program, "-accel", accelerator, "-cpu", processor]
+    command += ["-smp", str(PROCESSORS), "-m", str(MEMORY_MIB)]
     command += ["-nodefaults", "-no-user-config", "-no-reboot", "-display", "none", "-nic", "none"]
     command += ["-kernel", str(image.kernel), "-initrd", str(image.initramfs)]
     command += [
         "-append",
-        "console=ttyS0 loglevel=5 panic=-1 mitigations=off lsm=lockdown,capability",
+        f"console={own.console} loglevel=5 panic=-1 mitigations=off lsm=lockdown,capability",
     ]
-    command += ["-serial", f"file:{log}", "-serial", "stdio", "-serial", f"file:{channel}"]
-    command += ["-device", "isa-debug-exit,iobase=0xf4,iosize=0x04"]
+    command += ["-chardev", f"file,id=log,path={log}", "-chardev", "stdio,id=output,signal=off"]
+    command += ["-chardev", f"file,id=told,path={channel}", *own.board]
     started = time.monotonic()
-    outcome = Outcome()
+    outcome = Outcome(own)
     process = subprocess.Popen(
         command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from headless.architectures import Architecture
 from headless.archive import fetch, put
 from headless.kernels import CHECKOUT, VAGRANT, Headless, KernelsError
 from headless.userland import archive_of, merged_root, pack, unpack
@@ -29,6 +30,7 @@ _CHECKOUT_PARTS = ("bpf", "src", "tests", "vagrant", "pyproject.toml")
 class Image:
     """What QEMU is given."""
 
+    architecture: Architecture
     kernel: Path
     initramfs: Path
 
@@ -52,7 +54,7 @@ def make_image(
     _copy_checkout(checkout, root / "threadtrace")
     (root / "threadtrace/programs").mkdir()
     for name, source in _PROGRAMS.items():
-        _build(source, root / "threadtrace/programs" / name)
+        _build(source, root / "threadtrace/programs" / name, headless.architecture)
     shutil.copyfile(VAGRANT / "guest/init", root / "init")
     (root / "init").chmod(0o755)
     (root / "orders.json").write_text(json.dumps(orders))
@@ -63,7 +65,7 @@ def make_image(
                 shutil.copyfileobj(archive, file, 1 << 20)
         file.write(pack(root))
     shutil.rmtree(root)
-    return Image(_kernel_of(headless), initramfs)
+    return Image(headless.architecture, _kernel_of(headless), initramfs)
 
 
 def _kernel_of(headless: Headless) -> Path:
@@ -86,7 +88,7 @@ def _headers_of(headless: Headless) -> Path:
     if not archive.exists():
         with _unpacked(packages) as root, tempfile.TemporaryDirectory() as name:
             chosen = Path(name)
-            _choose_headers(root, chosen)
+            _choose_headers(root, chosen, headless.architecture)
             put(archive, gzip.compress(pack(chosen), 1))
     return archive
 
@@ -101,9 +103,9 @@ def _unpacked(packages: list[Path]) -> Iterator[Path]:
         yield root
 
 
-def _choose_headers(root: Path, chosen: Path) -> None:
+def _choose_headers(root: Path, chosen: Path, architecture: Architecture) -> None:
     for tree in (root / "usr/src").iterdir():
-        for part in ("include", "arch/x86/include"):
+        for part in ("include", f"arch/{architecture.headers}/include"):
             if (tree / part).is_dir():
                 shutil.copytree(tree / part, chosen / "usr/src" / tree.name / part, symlinks=True)
     for link in (root / "usr/lib/modules").glob("*/*"):
@@ -124,9 +126,12 @@ def _copy_checkout(checkout: Path, target: Path) -> None:
             shutil.copytree(source, target / part, symlinks=True, ignore=ignored)
 
 
-def _build(source: Path, program: Path) -> None:
+def _build(source: Path, program: Path, architecture: Architecture) -> None:
+    if shutil.which(architecture.compiler) is None:
+        remedy = f"apt-get install {architecture.compiler_package}"
+        raise KernelsError(f"{architecture.compiler} is missing: {remedy}")
     command = [
-        "gcc",
+        architecture.compiler,
         "-static",
         "-O1",
         "-Wall",

@@ -12,6 +12,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
+from headless.architectures import ARCHITECTURES, USUAL, Architecture
+
 VAGRANT = Path(__file__).resolve().parent.parent
 CHECKOUT = VAGRANT.parent
 LIST = VAGRANT / "kernels.toml"
@@ -38,6 +40,7 @@ class Package:
 class Headless:
     """What a guest is made of."""
 
+    architecture: Architecture
     release: str
     userland: tuple[str, ...]
     pins: tuple[str, ...]
@@ -54,6 +57,11 @@ class Kernel:
     bcc: str
     box: str | None
     headless: Headless | None
+
+    @property
+    def is_usual(self) -> bool:
+        """Whether a guest can run, and is of the usual architecture."""
+        return self.headless is not None and self.headless.architecture.name == USUAL
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -72,13 +80,14 @@ def choose(kernels: list[Kernel], names: list[str]) -> list[Kernel]:
 
     Args:
         kernels: of the list.
-        names: of kernels; "oldest" and "newest" are those of all that can run.
+        names: of kernels; "oldest" and "newest" are those of the usual architecture that can run.
 
     Raises:
         KernelsError: no such kernel, or one that only Vagrant can run.
     """
     able = {kernel.name: kernel for kernel in kernels if kernel.headless}
-    by_age = sorted(able, key=lambda name: [int(part) for part in name.split(".")])
+    usual = [name for name, kernel in able.items() if kernel.is_usual]
+    by_age = sorted(usual, key=lambda name: [int(part) for part in name.split(".")])
     ends = {"oldest": by_age[0], "newest": by_age[-1]} if by_age else {}
     names = [ends.get(name, name) for name in names]
     listed = {kernel.name for kernel in kernels}
@@ -103,6 +112,7 @@ def _kernel(entry: dict[str, Any]) -> Kernel:
 
 def _headless(entry: dict[str, Any]) -> Headless:
     return Headless(
+        architecture=ARCHITECTURES[entry.get("architecture", USUAL)],
         release=entry["release"],
         userland=tuple(entry["userland"]),
         pins=tuple(entry.get("pins", ())),

@@ -66,5 +66,5 @@ class _Run:
             lines.append(self._rest)
         for line in lines:
             text = line.decode(errors="replace").rstrip()
-            print(f"{self.name:5}| {text}", flush=True)
+            print(f"{self.name:10}| {text}", flush=True)
         return bool(data)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -12,12 +13,13 @@ import sys
 import tempfile
 from pathlib import Path
 
+from headless.architectures import ARCHITECTURES, Architecture
 from headless.archive import Releases, cache_directory, put
 from headless.kernels import CHECKOUT, Headless, KernelsError, read_toml
 
 _PACKAGES = ("python3", "python3-bpfcc", "coreutils", "dash", "mount", "util-linux")
 _TEST_PACKAGES = ("pytest", "jsonschema")
-_PLATFORMS = ("manylinux_2_28_x86_64", "manylinux_2_17_x86_64", "manylinux2014_x86_64")
+_PLATFORMS = ("manylinux_2_28", "manylinux_2_17", "manylinux2014")
 SITE_PACKAGES = "opt/site-packages"
 # Half of the packages' size, and nothing that a test would read.
 _LEFT_OUT = (
@@ -27,7 +29,7 @@ _LEFT_OUT = (
     "usr/share/info",
     "usr/share/bash-completion",
     "usr/share/python3/runtime.d",
-    "usr/lib/x86_64-linux-gnu/gconv",
+    "usr/lib/*-linux-gnu/gconv",
     "usr/lib/systemd",
     "var",
 )
@@ -47,16 +49,18 @@ def archive_of(headless: Headless, python: str = sys.executable) -> Path:
     wanted = _wanted_modules()
     text = "\n".join([_VERSION, *headless.userland, *headless.pins, *_PACKAGES, *wanted])
     key = hashlib.sha256(text.encode()).hexdigest()[:12]
-    path = cache_directory() / f"userland-{headless.release}-{key}.cpio.gz"
+    stem = f"userland-{headless.release}-{headless.architecture.name}"
+    path = cache_directory() / f"{stem}-{key}.cpio.gz"
     if path.exists():
         return path
-    for old in cache_directory().glob(f"userland-{headless.release}-*"):
+    for old in cache_directory().glob(f"{stem}-*"):
         old.unlink()
     with tempfile.TemporaryDirectory(prefix="threadtrace-userland-") as directory:
         root = Path(directory) / "root"
-        _unpack_packages(headless, root)
-        _install_modules(wanted, root, python)
-        _compile(root)
+        packages = [*_PACKAGES, *headless.pins]
+        _unpack_packages(packages, headless.userland, headless.architecture, root)
+        _install_modules(wanted, root, python, headless.architecture)
+        _compile(root, headless)
         put(path, gzip.compress(pack(root), 1))
     return path
 
@@ -110,17 +114,22 @@ def _wanted_modules() -> list[str]:
     ]
 
 
-def _unpack_packages(headless: Headless, root: Path) -> None:
-    releases = Releases(headless.userland)
+def _unpack_packages(
+    packages: list[str], names: tuple[str, ...], architecture: Architecture, root: Path
+) -> None:
+    releases = Releases(names, architecture)
     merged_root(root)
-    for package in releases.download([*_PACKAGES, *headless.pins]):
+    for package in releases.download(packages):
         unpack(package, root)
     releases.forget()
     for name in _LEFT_OUT:
-        shutil.rmtree(root / name, ignore_errors=True)
+        for directory in root.glob(name):
+            shutil.rmtree(directory, ignore_errors=True)
 
 
-def _install_modules(wanted: list[str], root: Path, python: str) -> None:
+def _install_modules(
+    wanted: list[str], root: Path, python: str, architecture: Architecture
+) -> None:
     interpreters = sorted((root / "usr/bin").glob("python3.[0-9]*"))
     if not interpreters:
         raise KernelsError("the userland has no Python")
@@ -128,18 +137,39 @@ def _install_modules(wanted: list[str], root: Path, python: str) -> None:
     command = [python, "-m", "pip", "--disable-pip-version-check", "-q", "install"]
     command += ["--target", str(root / SITE_PACKAGES), "--only-binary=:all:"]
     command += ["--implementation=cp", f"--python-version={version}"]
-    command += [f"--platform={platform}" for platform in _PLATFORMS]
+    command += [f"--platform={platform}_{architecture.machine}" for platform in _PLATFORMS]
     done = subprocess.run([*command, *wanted], check=False, capture_output=True, text=True)
     if done.returncode:
         reason = " ".join(line for line in done.stderr.splitlines() if line.startswith("ERROR"))
         raise KernelsError(f"pip could not get what Python {version} needs: {reason}")
 
 
-def _compile(root: Path) -> None:
-    """Byte code for the userland's own Python: under emulation compiling takes its time."""
+def _compile(root: Path, headless: Headless) -> None:
+    """Byte code for the userland's own Python: under emulation compiling takes its time.
+
+    Where that Python does not run here, the same release's for this machine does it: byte code is
+    the same on all of them.
+    """
+    own = next((a for a in ARCHITECTURES.values() if a.machine == platform.machine()), None)
+    if own is None or own == headless.architecture:
+        _compile_below(root, "")
+        return
+    with tempfile.TemporaryDirectory(prefix="threadtrace-python-") as name:
+        able = Path(name)
+        _unpack_packages(["python3"], headless.userland, own, able)
+        root.rename(able / "userland")
+        _compile_below(able, "/userland")
+        (able / "userland").rename(root)
+
+
+def _compile_below(able: Path, prefix: str) -> None:
+    """Let the Python of one root directory compile what is below ``prefix`` in it."""
+    root = Path(f"{able}{prefix}")
+    directories = ["usr/lib/python3", SITE_PACKAGES]
+    directories += [f"usr/lib/{path.name}" for path in (root / "usr/lib").glob("python3.*")]
     enter = ["chroot"] if os.geteuid() == 0 else ["unshare", "--map-root-user", "chroot"]
-    directories = ["/usr/lib/python3", f"/{SITE_PACKAGES}"]
-    directories += [f"/{path.relative_to(root)}" for path in (root / "usr/lib").glob("python3.*")]
-    command = [*enter, str(root), "/usr/bin/python3", "-m", "compileall", "-q", *directories]
+    command = [*enter, str(able), "/usr/bin/python3", "-m", "compileall", "-q"]
+    command += ["-s", prefix, "-p", "/"] if prefix else []
+    command += [f"{prefix}/{directory}" for directory in directories]
     # A file that does not compile, of a test of Python itself, is no matter.
     subprocess.run(command, check=False, capture_output=True)
