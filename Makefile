@@ -33,7 +33,7 @@ test: ## Run the tests; what they need is installed as root, and tests are skipp
 	@$(PYTHON) -m pytest $(ARGS)
 
 test-kernels: ## Run tests on all kernels of vagrant/kernels.toml, in guests; one: KERNEL=6.12
-	@scripts/setup test-kernels
+	@scripts/setup test-kernels $(KERNEL)
 	@$(PYTHON) vagrant/run-kernels $(KERNEL) -- $(ARGS)
 
 lint: ## Check style, types, layering and the format of the kernel programs

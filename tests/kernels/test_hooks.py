@@ -54,7 +54,10 @@ def told_alike(
     owner = into_a_full_cgroup(stream, program)
     record_property("clone_into_cgroup", owner)
     release = tuple(int(part) for part in os.uname().release.split(".")[:2])
-    assert owner == ("told" if hook == "fexit" or release >= (5, 15) else "left out")
+    # Else programs cannot look at the registers with which a system call was entered.
+    sees_arguments = hook == "fexit" or release >= (5, 15)
+    assert owner == ("told" if sees_arguments else "left out")
+    assert details.get("kind") == ("thread" if sees_arguments else None)
 
 
 def into_a_full_cgroup(stream: Stream, program: Path) -> str:

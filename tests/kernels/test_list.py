@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from headless import archive, kernels
+from headless.architectures import ARCHITECTURES, USUAL
 from headless.guest import Outcome
 from headless.matrix import DOCUMENT
 
@@ -31,7 +32,8 @@ def test_packages_are_paths_below_a_mirror_with_checksums() -> None:
     for kernel in HEADLESS:
         assert kernel.headless is not None
         for package in (kernel.headless.binary, *kernel.headless.headers):
-            assert re.fullmatch(r"pool/[\w./+-]+_(amd64|all)\.deb", package.path)
+            own = kernel.headless.architecture.name
+            assert re.fullmatch(rf"pool/[\w./+-]+_({own}|all)\.deb", package.path)
             assert re.fullmatch(r"[0-9a-f]{64}", package.sha256)
     assert "://" not in kernels.LIST.read_text()
 
@@ -41,11 +43,34 @@ def test_all_that_can_are_chosen_where_none_is_named() -> None:
 
 
 def test_the_ends_are_chosen_by_age_and_not_by_place() -> None:
+    usual = [kernel.name for kernel in HEADLESS if kernel.name.replace(".", "").isdigit()]
     shuffled = [*HEADLESS[1:], HEADLESS[0]]
     assert [kernel.name for kernel in kernels.choose(shuffled, ["oldest", "newest"])] == [
-        HEADLESS[0].name,
-        HEADLESS[-1].name,
+        usual[0],
+        usual[-1],
     ]
+
+
+def test_the_ends_are_of_the_usual_architecture() -> None:
+    """They are what CI boots: others take another emulator, and another compiler."""
+    (oldest, newest) = kernels.choose(LISTED, ["oldest", "newest"])
+    usual, other = ARCHITECTURES[USUAL], ARCHITECTURES["arm64"]
+    assert oldest.headless is not None
+    assert newest.headless is not None
+    assert oldest.headless.architecture == newest.headless.architecture == usual
+    newer = replace(
+        newest, name="99.1-arm64", headless=replace(newest.headless, architecture=other)
+    )
+    assert kernels.choose([*LISTED, newer], ["newest"]) == [newest]
+    assert kernels.choose([*LISTED, newer], ["99.1-arm64"]) == [newer]
+
+
+def test_an_entry_of_another_architecture_is_called_after_it() -> None:
+    for kernel in HEADLESS:
+        assert kernel.headless is not None
+        architecture = kernel.headless.architecture
+        assert kernel.name.endswith(f"-{architecture.name}") == (architecture.name != USUAL)
+        assert architecture.name in kernel.headless.binary.file_name
 
 
 @pytest.mark.parametrize(("name", "remedy"), [("4.19", "it has 5.10"), ("6.8", "vagrant up 6.8")])
@@ -55,12 +80,46 @@ def test_a_kernel_that_cannot_be_chosen(name: str, remedy: str) -> None:
 
 
 def test_a_verdict_needs_both_the_line_and_the_status() -> None:
-    passed = Outcome(messages=[{"verdict": "passed"}], exit_code=33)
+    usual = ARCHITECTURES[USUAL]
+    passed = Outcome(usual, messages=[{"verdict": "passed"}], exit_code=33)
     assert passed.verdict == "passed"
     assert replace(passed, exit_code=0).verdict is None
     assert replace(passed, exit_code=35).verdict is None
     assert replace(passed, messages=[]).verdict is None
-    assert Outcome(messages=[{"verdict": "failed"}], exit_code=35).verdict == "failed"
+    assert Outcome(usual, messages=[{"verdict": "failed"}], exit_code=35).verdict == "failed"
+
+
+def test_a_machine_that_is_only_switched_off_gives_its_verdict_by_the_line() -> None:
+    passed = Outcome(ARCHITECTURES["arm64"], messages=[{"verdict": "passed"}], exit_code=0)
+    assert passed.verdict == "passed"
+    assert replace(passed, messages=[{"verdict": "failed"}]).verdict == "failed"
+    assert replace(passed, exit_code=-9).verdict is None
+    assert replace(passed, messages=[]).verdict is None
+
+
+def test_an_update_changes_an_entry_whose_release_has_newer_packages_and_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Releases of two architectures share headers, of which one may be late."""
+    path = tmp_path / "kernels.toml"
+    path.write_text(kernels.LIST.read_text())
+    late, early = (next(k for k in LISTED if k.name == name) for name in ("6.12", "6.12-arm64"))
+    assert late.headless is not None
+    assert early.headless is not None
+    assert late.headless.headers[1] == early.headless.headers[1]
+    newer = replace(
+        early.headless,
+        headers=(early.headless.headers[0], kernels.Package("pool/newer_all.deb", "0" * 64)),
+    )
+
+    def newest(headless: kernels.Headless) -> kernels.Headless:
+        return newer if headless == early.headless else headless
+
+    monkeypatch.setattr(archive, "newest", newest)
+    assert archive.update(path, LISTED) == ["6.12-arm64: newer_all.deb"]
+    assert kernels.read_list(path) == [
+        replace(kernel, headless=newer) if kernel == early else kernel for kernel in LISTED
+    ]
 
 
 def test_a_package_that_is_not_what_the_list_says(
